@@ -1,0 +1,184 @@
+"""The three calls for notebooks and scripts: explain, show and evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from medsaliency.attribution import METHODS, make_method
+from medsaliency.attribution.method import Method
+from medsaliency.evaluation import METRICS, make_metric
+from medsaliency.evaluation.metric import Metric
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.probe import Probe
+from medsaliency.report.notebook import show
+from medsaliency.types import MedsaliencyError, generator
+
+__all__ = ["as_classifier", "evaluate", "explain", "show"]
+
+
+def explain(
+    model: nn.Module | Classifier,
+    images: Tensor,
+    targets: Tensor | Sequence[int] | None = None,
+    methods: Sequence[str] | Mapping[str, Method] | None = None,
+    *,
+    target_layer: str | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+) -> dict[str, Tensor]:
+    """Explain what a model sees in images.
+
+    Args:
+        model: Any module from (N, C, H, W) to logits (N, K), or a :class:`Classifier` with its own preprocessing.
+        images: (N, C, H, W) float32 as the model takes them.
+        targets: The class explained in each image, (N,); None explains the predicted one.
+        methods: Names from ``medsaliency methods``, or names of your own with method objects; None for all.
+        target_layer: Layer that CAM methods read; None finds it.
+        seed: Of methods that draw. An image's numbers depend on it and on the image's place in ``images`` only.
+        batch_size: Images put before the methods at once.
+
+    Returns:
+        For each method its maps (N, H, W), float32 on the CPU, signed where the method is, not normalized.
+
+    Raises:
+        MedsaliencyError: If a method is unknown, or images, targets and model do not fit.
+
+    Example:
+        >>> import torch
+        >>> import medsaliency
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+        >>> maps = medsaliency.explain(model, torch.rand(2, 1, 8, 8), methods=["gradient", "random"])
+        >>> {name: tuple(found.shape) for name, found in maps.items()}
+        {'gradient': (2, 8, 8), 'random': (2, 8, 8)}
+    """
+    classifier = as_classifier(model, images)
+    if target_layer is not None:
+        classifier.use_layer(target_layer)
+    chosen = _methods(methods)
+    wanted = _targets(targets, len(images))
+    parts: dict[str, list[Tensor]] = {name: [] for name in chosen}
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        probe = Probe(classifier, batch, None if wanted is None else wanted[start : start + batch_size])
+        for name, method in chosen.items():
+            rngs = [generator(seed, str(start + i), name) for i in range(len(batch))]
+            parts[name].append(method(probe, rngs).float().cpu())
+    return {name: torch.cat(found) for name, found in parts.items()}
+
+
+def evaluate(
+    model: nn.Module | Classifier,
+    images: Tensor,
+    targets: Tensor | Sequence[int] | None,
+    maps: Mapping[str, Tensor],
+    *,
+    lesions: Sequence[Tensor | None] | Tensor | None = None,
+    metrics: Sequence[str] | Mapping[str, Metric] | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+) -> pd.DataFrame:
+    """Score maps.
+
+    Args:
+        model: As for :func:`explain`.
+        images: (N, C, H, W) float32; in [0, 1] for the information curves.
+        targets: As for :func:`explain`; the class whose score the curves follow.
+        maps: For each method (N, H, W), as :func:`explain` returns them.
+        lesions: (H, W) bool or None an image, for metrics that compare with the truth.
+        metrics: Names from ``medsaliency metrics``, or names of your own with metric objects; None for all.
+        seed: Of the random choices, which are the same for every method.
+        batch_size: Images scored at once.
+
+    Returns:
+        One row an image, method and measure: sample (its index), target, method, metric, value (NaN where undefined),
+        reason (why).
+
+    Raises:
+        MedsaliencyError: If a metric is unknown, or images, targets, maps, lesions and model do not fit.
+    """
+    classifier = as_classifier(model, images)
+    wanted = _targets(targets, len(images))
+    masks = [None] * len(images) if lesions is None else list(lesions)
+    if len(masks) != len(images):
+        raise MedsaliencyError(f"evaluate: expected a lesion mask or None an image, {len(images)}, got {len(masks)}")
+    shape = (len(images), *images.shape[2:])
+    for method, saliency in maps.items():
+        if tuple(saliency.shape) != shape:
+            raise MedsaliencyError(f"evaluate: expected maps {method!r} of shape {shape}, got {tuple(saliency.shape)}")
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        probe = Probe(classifier, images[part], None if wanted is None else wanted[part], masks[part])
+        for name, metric in _metrics(metrics).items():
+            for method, saliency in maps.items():
+                rngs = [generator(seed, str(start + i), name) for i in range(len(probe))]
+                for measure, scores in metric(probe, saliency[part], rngs).items():
+                    for i, score in enumerate(scores):
+                        rows.append(
+                            {
+                                "sample": start + i,
+                                "target": int(probe.targets[i]),
+                                "method": method,
+                                "metric": measure,
+                                "value": score.value,
+                                "reason": score.reason,
+                            }
+                        )
+    return pd.DataFrame(rows)
+
+
+def as_classifier(model: nn.Module | Classifier, images: Tensor) -> Classifier:
+    """Wrap a plain module: as many classes as it has outputs, named by their index, and no preprocessing.
+
+    Args:
+        model: Returned as it is if it is a classifier.
+        images: (N, C, H, W), of which one is shown to a module to count its outputs.
+
+    Raises:
+        MedsaliencyError: If the images are not (N, C, H, W), or the module does not return (N, K).
+    """
+    if isinstance(model, Classifier):
+        return model
+    if images.ndim != 4 or len(images) == 0:
+        raise MedsaliencyError(f"expected images of shape (N, C, H, W) with N at least 1, got {tuple(images.shape)}")
+    training = {module: module.training for module in model.modules()}
+    first = next(model.parameters(), None)
+    try:
+        with torch.no_grad():
+            logits = model.eval()(images[:1].to(first.device if first is not None else images.device))
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise MedsaliencyError(f"expected a module that returns logits (N, K), got {got}; wrap it so that it does")
+    outputs = logits.shape[1]
+    classes = [str(k) for k in range(max(2, outputs))]
+    return Classifier(model, classes, channels=images.shape[1], output="single_logit" if outputs == 1 else "softmax")
+
+
+def _methods(methods: Sequence[str] | Mapping[str, Method] | None) -> Mapping[str, Method]:
+    if isinstance(methods, Mapping):
+        return methods
+    return {name: make_method(name) for name in (METHODS if methods is None else methods)}
+
+
+def _metrics(metrics: Sequence[str] | Mapping[str, Metric] | None) -> Mapping[str, Metric]:
+    if isinstance(metrics, Mapping):
+        return metrics
+    return {name: make_metric(name) for name in (METRICS if metrics is None else metrics)}
+
+
+def _targets(targets: Tensor | Sequence[int] | None, count: int) -> Tensor | None:
+    if targets is None:
+        return None
+    wanted = torch.as_tensor(np.asarray(targets), dtype=torch.int64)
+    if wanted.shape != (count,):
+        raise MedsaliencyError(f"expected one target an image, {count}, got shape {tuple(wanted.shape)}")
+    return wanted

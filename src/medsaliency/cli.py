@@ -1,0 +1,255 @@
+"""The command line: parse, call, print. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from medsaliency.types import MedsaliencyError
+
+if TYPE_CHECKING:
+    from medsaliency.data.findings import Findings
+    from medsaliency.study.store import Store
+
+app = typer.Typer(
+    name="medsaliency",
+    help="Explain a medical image classifier, and measure how far the explanation can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Look at data before a model does.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+out = Console()
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a field of the configuration; repeatable."),
+]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder or file of the images; sets data.root.")]
+Seed = Annotated[int | None, typer.Option(help="Sets seed.")]
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on standard error and exit code 2."""
+    try:
+        app()
+    except MedsaliencyError as error:
+        sys.stderr.write(f"medsaliency: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+
+
+@app.command(epilog="Example: medsaliency demo --output runs/demo")
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"), seed: Seed = None
+) -> None:
+    """Make the sandbox, train a small network, explain it with every method, evaluate, and write a report."""
+    from medsaliency.progress import bars
+    from medsaliency.study.config import load_study
+    from medsaliency.study.pipeline import run_study
+
+    _finish(run_study(load_study(None, seed=seed), output, bars))
+
+
+@app.command(
+    epilog="Example: medsaliency study configs/brain-mri.yaml --data-root ../data/brain-mri --set training.epochs=4"
+)
+def study(
+    config: Annotated[Path, typer.Argument(help="YAML file; see configs/.")],
+    data_root: DataRoot = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME if not given.")] = None,
+    seed: Seed = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run a study, or go on with it where it stopped: train, explain, evaluate, compare, report."""
+    from medsaliency.progress import bars
+    from medsaliency.study.config import load_study
+    from medsaliency.study.pipeline import run_study
+
+    root = None if data_root is None else str(data_root)
+    settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
+    _finish(run_study(settings, output or Path("runs") / settings.name, bars))
+
+
+@app.command(
+    epilog="Example: medsaliency train configs/brain-mri.yaml --data-root ../data/brain-mri --output models/brain"
+)
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of a study; its data, model and training are used.")],
+    output: Annotated[Path, typer.Option(help="New folder for the checkpoint.")],
+    data_root: DataRoot = None,
+    seed: Seed = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train a classifier and save its checkpoint: weights as safetensors, the rest as JSON."""
+    from medsaliency.data.dataset import EVALUATION
+    from medsaliency.progress import bars
+    from medsaliency.statistics.performance import performance
+    from medsaliency.study.config import load_study
+    from medsaliency.study.pipeline import load_data, predict, train_model
+
+    if output.exists():
+        raise MedsaliencyError(f"{output}: expected a new folder for the checkpoint, it exists; name another")
+    root = None if data_root is None else str(data_root)
+    settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
+    dataset = load_data(settings)
+    classifier = train_model(settings, dataset, output, bars)
+    held_out = dataset.of(EVALUATION)
+    samples = dataset.samples(held_out, settings.data.size, settings.data.channels, bars, "reading evaluation images")
+    found = performance(predict(classifier, samples, bars), classifier.classes, seed=settings.seed)
+    accuracy = found["accuracy"]
+    out.print(
+        f"Accuracy on {found['images']} evaluation images: {accuracy['value']:.3f} "
+        f"(95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f})"
+    )
+    out.print(f"Checkpoint: {output}", soft_wrap=True)
+
+
+@app.command(epilog="Example: medsaliency explain scan.png --checkpoint runs/demo/model --methods grad_cam,gradient")
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the folder of a run.")],
+    output: Annotated[Path, typer.Option(help="Folder for figures and maps.")] = Path("explanations"),
+    methods: Annotated[str | None, typer.Option(help="Names, separated by commas; all if not given.")] = None,
+    target: Annotated[str | None, typer.Option(help="Class explained; the predicted one if not given.")] = None,
+    target_layer: Annotated[str | None, typer.Option(help="Layer that CAM methods read.")] = None,
+    seed: Annotated[int, typer.Option(help="Of methods that draw.")] = 0,
+) -> None:
+    """Explain images: for each a PNG figure, and its maps on the image's own pixels as an .npz file."""
+    from medsaliency.progress import bars
+    from medsaliency.study.files import explain_files
+
+    names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    written = explain_files(
+        images, checkpoint, output, methods=names, target=target, target_layer=target_layer, seed=seed, track=bars
+    )
+    for figure, maps, prediction in written:
+        out.print(f"{figure}  {maps}  {prediction}", soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command(epilog="Example: medsaliency report runs/demo")
+def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
+    """Make a run's statistics and report again, from its tables and maps alone."""
+    from medsaliency.study.config import load_study
+    from medsaliency.study.pipeline import write_report
+    from medsaliency.study.results import write_statistics
+    from medsaliency.study.store import Store
+
+    store = Store.open(run)
+    write_statistics(store, load_study(run / "study.yaml"))
+    out.print(f"Report: {write_report(store)}", soft_wrap=True)
+
+
+@app.command(epilog="Example: medsaliency methods")
+def methods() -> None:
+    """List the attribution methods with their parameters."""
+    from medsaliency.attribution import CONTROLS, METHODS
+
+    table = Table("method", "parameters and defaults", "what it is", show_lines=False)
+    for name, factory in METHODS.items():
+        first = (factory.__doc__ or "").strip().splitlines()[0]
+        table.add_row(name + (" (control)" if name in CONTROLS else ""), _parameters(factory()), first)
+    out.print(table)
+
+
+@app.command(epilog="Example: medsaliency metrics")
+def metrics() -> None:
+    """List the metrics with their measures and parameters."""
+    from medsaliency.evaluation import METRICS
+
+    table = Table("metric", "measure", "better", "range", "what it is")
+    for name, factory in METRICS.items():
+        metric = factory()
+        for measure in metric.measures:
+            bounds = f"{measure.bounds[0]:g} to {measure.bounds[1]:g}"
+            better = "higher" if measure.higher_is_better else "lower"
+            table.add_row(name, measure.name, better, bounds, measure.description)
+    out.print(table)
+
+
+@app.command(epilog="Example: medsaliency models densenet")
+def models(
+    part: Annotated[str, typer.Argument(help="Show only names that contain this.")] = "",
+) -> None:
+    """List the architectures: the demo's, the paper's nine, and all of timm's."""
+    from medsaliency.model.zoo import PAPER, architectures
+
+    found = [name for name in architectures() if part.lower() in name.lower()]
+    if not found:
+        raise MedsaliencyError(f"no architecture's name contains {part!r}; run `medsaliency models` for all")
+    for name in found:
+        out.print(name + ("  (of the paper)" if name in PAPER else ""), highlight=False)
+
+
+@data_app.command("check", epilog="Example: medsaliency data check ../data/brain-mri")
+def data_check(
+    source: Annotated[Path, typer.Argument(help="Manifest, or folder in one of the known layouts.")],
+    kind: Annotated[
+        str | None, typer.Option(help="manifest, folder, figshare or radiography; found if absent.")
+    ] = None,
+) -> None:
+    """Report what a model would trip over: counts, sizes, unreadable files, duplicates, leaks between splits."""
+    from medsaliency.data import open_source
+    from medsaliency.data.check import check
+    from medsaliency.progress import bars
+
+    findings = check(open_source(source, kind), track=bars)
+    _print_findings(findings)
+    for note in findings.notes():
+        out.print(f"note: {note}", highlight=False, markup=False)
+    problems = findings.problems()
+    for problem in problems:
+        out.print(f"problem: {problem}", highlight=False, markup=False, style="bold")
+    if not problems:
+        out.print("No problems found.")
+
+
+def _print_findings(findings: Findings) -> None:
+    """Counts by class and split, sizes, and the closest near duplicates."""
+    splits = sorted({name for by_split in findings.counts.values() for name in by_split})
+    table = Table("class", *splits, title=f"{findings.dataset}: {findings.images:,} images")
+    for name, by_split in findings.counts.items():
+        table.add_row(name, *(str(by_split.get(part, 0)) for part in splits))
+    out.print(table)
+    if findings.height and findings.width:
+        spread = " x ".join(f"{low:.0f}..{high:.0f} (median {mid:.0f})" for low, mid, high in _sides(findings))
+        out.print(f"Height x width: {spread} pixels, {findings.sizes} different", highlight=False)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in findings.channels.items())
+    out.print(f"Images: {kinds}; lesion masks: {findings.masks:,}", highlight=False)
+    for pair in findings.near_duplicates.closest[:5]:
+        line = f"near duplicates ({pair.distance} of 64 bits differ): {pair.first} ({pair.first_split}), "
+        out.print(f"{line}{pair.second} ({pair.second_split})", highlight=False, markup=False, soft_wrap=True)
+
+
+def _sides(findings: Findings) -> list[tuple[float, float, float]]:
+    return [side for side in (findings.height, findings.width) if side is not None]
+
+
+def _finish(store: Store) -> None:
+    """Say in a few lines how the study went and where its report is."""
+    performance = store.read_json("statistics/performance.json")
+    accuracy = performance["accuracy"]
+    out.print(
+        f"Accuracy on {performance['images']} evaluation images: {accuracy['value']:.3f} "
+        f"(95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f})"
+    )
+    summary = store.read_table("statistics/summary.parquet")
+    means = summary[summary["images"] > 0].pivot(index="method", columns="metric", values="mean")
+    table = Table("mean of", *(name.replace("_", "\n", 1) for name in summary["metric"].unique() if name in means))
+    for method in summary["method"].unique():
+        cells = [means.loc[method, name] for name in summary["metric"].unique() if name in means]
+        table.add_row(str(method), *(f"{value:.3f}" for value in cells))
+    out.print(table)
+    out.print(f"Report: {(store.path / 'report.html').resolve()}", soft_wrap=True)
+
+
+def _parameters(instance: object) -> str:
+    text = repr(instance)
+    return text[text.index("(") + 1 : -1]

@@ -1,0 +1,198 @@
+"""A CSV that lists images, and what every source of image files shares: safe paths, split names, records."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
+
+from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset, Raw, Record
+from medsaliency.data.images import read_image, read_mask
+from medsaliency.types import MedsaliencyError, nearest
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+REQUIRED = ("image", "label")
+OPTIONAL = ("patient_id", "mask", "split")
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("training", "train"), TRAINING),
+    **dict.fromkeys(("validation", "valid", "val"), VALIDATION),
+    **dict.fromkeys(("evaluation", "eval", "test"), EVALUATION),
+}
+"""What sources call the three splits, in lower case."""
+
+
+def manifest(path: Path) -> Dataset:
+    """Open a CSV with the columns ``image,label`` and optionally ``patient_id``, ``mask`` and ``split``.
+
+    Args:
+        path: The CSV, or the folder that holds a ``manifest.csv``. Its image and mask paths are relative to its own
+            folder and must stay inside. An empty ``mask`` means no mask, an empty ``patient_id`` an unknown patient
+            (the image then stands alone), an empty ``split`` one still to be made. Other columns are ignored.
+
+    Returns:
+        A dataset with classes in alphabetical order and the image's relative path as each record's id.
+
+    Raises:
+        MedsaliencyError: If the file or a column is missing, a cell is not what it should be, an image is listed
+            twice, or a label has a single image. Whether the image files exist shows when they are read.
+    """
+    file = path / "manifest.csv" if path.is_dir() else path
+    if not file.is_file():
+        raise MedsaliencyError(f"{file}: no such manifest; expected a CSV with the columns {','.join(REQUIRED)}")
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = _rows(csv.reader(stream), file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MedsaliencyError(f"{file}: expected a CSV in UTF-8, got another file ({error}); save it again") from error
+    return assemble(file.parent.resolve().name, rows, str(file), read_files)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record before the classes are known: ``label`` is still a name, ``where`` says where the row stands."""
+
+    id: str
+    label: str
+    where: str
+    image: Path
+    mask: Path | None = None
+    patient: str | None = None
+    split: str | None = None
+
+
+def assemble(name: str, rows: Sequence[Row], where: str, read: Callable[[Record], Raw]) -> Dataset:
+    """Make a dataset of rows: classes are the sorted labels, an unknown patient is the row's id.
+
+    Raises:
+        MedsaliencyError: If there are no rows, an id occurs twice, or a label has a single image.
+    """
+    if not rows:
+        raise MedsaliencyError(f"{where}: expected at least one image, got none; add images, or check the path")
+    seen: dict[str, str] = {}
+    for row in rows:
+        if row.id in seen:
+            raise MedsaliencyError(
+                f"{row.where}: image {row.id!r} is already listed at {seen[row.id]}; list every image once"
+            )
+        seen[row.id] = row.where
+    counts = Counter(row.label for row in rows)
+    for label, count in sorted(counts.items()):
+        if count == 1:
+            raise MedsaliencyError(
+                f"{where}: label {label!r} has 1 image, expected two or more; add images of it, or correct or remove it"
+            )
+    classes = tuple(sorted(counts))
+    index = {label: i for i, label in enumerate(classes)}
+    records = (Record(row.id, index[row.label], row.patient or row.id, row.split, row.image, row.mask) for row in rows)
+    return Dataset(name=name, classes=classes, records=tuple(records), read=read)
+
+
+def read_files(record: Record) -> Raw:
+    """Read the image file of a record, and its mask where it has one.
+
+    Raises:
+        MedsaliencyError: As :func:`medsaliency.data.images.read_image`, naming the image or the mask.
+    """
+    assert record.image is not None  # noqa: S101  # every source that reads with this sets it
+    pixels = read_image(record.image, source=record.id)
+    mask = None if record.mask is None else read_mask(record.mask, source=f"{record.id}: mask {record.mask.name}")
+    return Raw(pixels, mask)
+
+
+def inside(root: Path, relative: str, where: str) -> tuple[str, Path]:
+    """Return a relative path in its plainest POSIX form and as a path below ``root``.
+
+    Args:
+        root: A resolved folder.
+        relative: As written by the user; backslashes separate as slashes do.
+        where: Names the row for errors.
+
+    Raises:
+        MedsaliencyError: If the path is absolute, or leads out of ``root`` by ``..`` or through a link.
+    """
+    posix = relative.replace("\\", "/")
+    if posix.startswith("/") or PureWindowsPath(relative).drive:
+        raise MedsaliencyError(f"{where}: expected a path relative to {root}, got the absolute {relative!r}")
+    plain = posixpath.normpath(posix)
+    try:
+        target = (root / plain).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a null byte
+        raise MedsaliencyError(f"{where}: {relative!r} is not a usable path ({error}); correct it") from error
+    if not target.is_relative_to(root):
+        raise MedsaliencyError(
+            f"{where}: {relative!r} leads out of {root}; put the file (not a link to it) inside that folder"
+        )
+    return plain, root / plain
+
+
+def split_name(text: str, where: str) -> str:
+    """Return the canonical name of a split, whatever common name the source gives it.
+
+    Raises:
+        MedsaliencyError: If the name is none of ``SPLIT_NAMES``.
+    """
+    try:
+        return SPLIT_NAMES[text.lower()]
+    except KeyError:
+        hint = nearest(text.lower(), SPLIT_NAMES)
+        raise MedsaliencyError(f"{where}: expected a split name, got {text!r}{hint}") from None
+
+
+def _rows(lines: Reader, file: Path) -> list[Row]:
+    """The rows of a manifest, checked one by one."""
+    columns = _columns(next(lines, []), file)
+    root = file.parent.resolve()
+    rows = []
+    for cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        where = f"{file}, row {lines.line_num}"
+        if len(cells) != len(columns):
+            raise MedsaliencyError(
+                f"{where}: expected {len(columns)} cells as in the header, got {len(cells)}; quote text that has commas"
+            )
+        rows.append(_row(dict(zip(columns, (cell.strip() for cell in cells), strict=True)), root, where))
+    return rows
+
+
+def _row(cells: dict[str, str], root: Path, where: str) -> Row:
+    for column in REQUIRED:
+        if not cells[column]:
+            raise MedsaliencyError(f"{where}: expected a value in column {column!r}, got an empty cell; fill it in")
+    name, image = inside(root, cells["image"], where)
+    return Row(
+        id=name,
+        label=cells["label"],
+        where=where,
+        image=image,
+        mask=inside(root, cells["mask"], where)[1] if cells.get("mask") else None,
+        patient=cells.get("patient_id"),
+        split=split_name(cells["split"], where) if cells.get("split") else None,
+    )
+
+
+def _columns(header: list[str], file: Path) -> list[str]:
+    """The header in lower case, with every required column and no misspelt optional one."""
+    columns = [cell.strip().lower() for cell in header]
+    for column in REQUIRED:
+        if columns.count(column) != 1:
+            raise MedsaliencyError(
+                f"{file}, row 1: expected the columns {','.join(REQUIRED)}, once each and separated by commas, got "
+                f"{','.join(header)!r}; add or rename {column!r}"
+            )
+    missing = [column for column in OPTIONAL if column not in columns]
+    for column in columns:
+        # A misspelt patient column, ignored, would let one patient into two splits.
+        if column not in REQUIRED + OPTIONAL and (meant := difflib.get_close_matches(column, missing, n=1, cutoff=0.8)):
+            raise MedsaliencyError(f"{file}, row 1: unknown column {column!r}; rename it to {meant[0]!r}, or remove it")
+        if column in OPTIONAL and columns.count(column) > 1:
+            raise MedsaliencyError(f"{file}, row 1: expected column {column!r} once; remove or rename one")
+    return columns

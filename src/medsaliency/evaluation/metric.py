@@ -1,0 +1,43 @@
+"""What a metric is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from medsaliency.model.probe import Probe
+from medsaliency.types import Generators, Measure, MedsaliencyError, Score
+
+Scores = dict[str, list[Score]]
+"""For each measure of a metric, one score an image of the batch."""
+
+
+def check_maps(metric: str, probe: Probe, maps: Tensor) -> None:
+    """Make sure that there is one map an image, on its pixels.
+
+    Raises:
+        MedsaliencyError: If the shape of ``maps`` is not (N, H, W) of the probe's images.
+    """
+    expected = (len(probe), *probe.images.shape[2:])
+    if tuple(maps.shape) != expected:
+        raise MedsaliencyError(
+            f"{metric}: expected maps of shape {expected}, one an image and on its pixels, got {tuple(maps.shape)}"
+        )
+
+
+class Metric(Protocol):
+    """Scores maps: a frozen dataclass whose fields are its parameters. One computation may give several measures."""
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures it gives, in order."""
+
+    def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
+        """Score (N, H, W) maps of the probe's N images.
+
+        Args:
+            probe: The images, targets, lesions and the classifier.
+            maps: (N, H, W); a higher value means more important. Signed maps are ranked with their sign.
+            rngs: One generator an image, the same for every method, so that all meet the same random choices.
+        """

@@ -1,0 +1,169 @@
+"""Checkpoints: weights as safetensors, everything else as JSON beside them. No pickle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.zoo import build
+from medsaliency.types import MedsaliencyError
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+_NEEDED = ("architecture", "classes", "channels", "size", "mean", "std", "output")
+
+
+def save(
+    classifier: Classifier,
+    folder: Path,
+    *,
+    architecture: str,
+    trained_on: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``model.safetensors`` and ``model.json`` into ``folder``, which appears whole or not at all.
+
+    Args:
+        classifier: What to save.
+        folder: Must not exist yet.
+        architecture: The name that builds the module again (see :func:`medsaliency.model.zoo.build`).
+        trained_on: The data's name, counts and seed, for the record.
+        metrics: Performance, for the record.
+
+    Raises:
+        MedsaliencyError: If ``folder`` exists.
+    """
+    if folder.exists():
+        raise MedsaliencyError(f"{folder}: expected a new folder for the checkpoint, it exists; name another")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        state = {name: value.detach().cpu().contiguous() for name, value in classifier.module.state_dict().items()}
+        save_file(state, beside / WEIGHTS)
+        description = {
+            "architecture": architecture,
+            "classes": list(classifier.classes),
+            "channels": classifier.channels,
+            "size": classifier.size,
+            "mean": classifier.mean.flatten().tolist(),
+            "std": classifier.std.flatten().tolist(),
+            "output": classifier.output,
+            "target_layer": classifier.known_target_layer,
+            "trained_on": dict(trained_on or {}),
+            "metrics": dict(metrics or {}),
+        }
+        (beside / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        beside.chmod(0o755)
+        beside.rename(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def load(folder: Path, *, device: str | None = None, batch_size: int = 32) -> Classifier:
+    """Read a checkpoint that :func:`save` wrote.
+
+    Raises:
+        MedsaliencyError: If a file is missing or unreadable, or the weights do not fit the architecture.
+    """
+    description = _describe(folder)
+    module = build(
+        description["architecture"],
+        classes=1 if description["output"] == "single_logit" else len(description["classes"]),
+        channels=description["channels"],
+        size=description["size"],
+    )
+    try:
+        state = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise MedsaliencyError(f"{folder / WEIGHTS}: cannot be read as safetensors ({error})") from error
+    _fit(module, state, str(folder / WEIGHTS))
+    return Classifier(
+        module,
+        description["classes"],
+        mean=description["mean"],
+        std=description["std"],
+        channels=description["channels"],
+        size=description["size"],
+        output=description["output"],
+        target_layer=description.get("target_layer"),
+        batch_size=batch_size,
+        device=device,
+    )
+
+
+def load_state_dict(
+    path: Path,
+    *,
+    architecture: str,
+    classes: Sequence[str],
+    channels: int = 1,
+    size: int | None = None,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+) -> Classifier:
+    """Read a ``.pt`` or ``.pth`` state dict (weights only; a pickled object is refused) into an architecture.
+
+    A dict that holds the weights under ``state_dict`` or ``model`` is opened, and a ``module.`` prefix (as
+    DataParallel writes) dropped.
+
+    Raises:
+        MedsaliencyError: If the file is missing, holds anything but tensors, or does not fit.
+    """
+    if not path.is_file():
+        raise MedsaliencyError(f"{path}: no such file of weights")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise MedsaliencyError(f"{path}: cannot be read as a state dict of plain tensors ({first})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise MedsaliencyError(f"{path}: expected a state dict (names to tensors), got {type(state).__name__}")
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    module = build(architecture, classes=len(classes), channels=channels, size=size)
+    _fit(module, state, str(path))
+    return Classifier(module, classes, channels=channels, size=size, mean=mean, std=std)
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    if not path.is_file() or not (folder / WEIGHTS).is_file():
+        raise MedsaliencyError(
+            f"{folder}: expected a checkpoint folder with {WEIGHTS} and {DESCRIPTION}; `medsaliency train` makes one"
+        )
+    try:
+        description = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise MedsaliencyError(f"{path}: cannot be read as JSON ({error})") from error
+    missing = [key for key in _NEEDED if not isinstance(description, dict) or key not in description]
+    if missing:
+        raise MedsaliencyError(f"{path}: expected the keys {', '.join(_NEEDED)}; missing {', '.join(missing)}")
+    return dict(description)
+
+
+def _fit(module: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+    """Load ``state`` strictly, and say in one line what does not fit."""
+    own = module.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    extra = sorted(state.keys() - own.keys())
+    wrong = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    if missing or extra or wrong:
+        parts = [f"missing {missing[0]!r} and {len(missing) - 1} more"] if missing else []
+        parts += [f"unexpected {extra[0]!r} and {len(extra) - 1} more"] if extra else []
+        parts += [f"{k!r} is {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in sorted(wrong)[:1]]
+        raise MedsaliencyError(
+            f"{name}: the weights do not fit the architecture ({'; '.join(parts)}); check architecture, classes and "
+            "channels"
+        )
+    module.load_state_dict(state)

@@ -1,0 +1,274 @@
+"""Findings in plain words, each made from the numbers of a study and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from medsaliency.report.contents import Contents
+from medsaliency.report.verdicts import (
+    LESION_METRICS,
+    RANDOM,
+    Verdict,
+    apart_verdict,
+    coverage,
+    explanations,
+    has_values,
+    higher_is_better,
+    is_curve,
+    methods,
+    metrics,
+    paired_verdict,
+    row,
+    undefined_images,
+)
+from medsaliency.report.wording import count, estimate, listing, method_label, metric_label, number, percent
+
+Tone = Literal["plain", "support", "caution"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence or two about one subject; ``tone`` tells what supports an explanation from what limits it."""
+
+    topic: str
+    text: str
+    tone: Tone = "plain"
+
+
+def findings(contents: Contents) -> list[Finding]:
+    """Return all findings, in reading order."""
+    parts = (accuracy, lesions, information, noise, further, exclusions)
+    return [finding for part in parts for finding in part(contents)]
+
+
+def accuracy(contents: Contents) -> list[Finding]:
+    """State how often the model is right, on how many images."""
+    images = contents.performance.get("images")
+    on = f" on {count(images, 'image')}" if images is not None else ""
+    score = contents.performance.get("accuracy") or {}
+    value, low, high = (score.get(key) for key in ("value", "low", "high"))
+    if percent(value) == "undefined":
+        return [Finding("Model", f"The model's accuracy{on} is undefined.", "caution")]
+    text = f"The model's accuracy{on} is {percent(value, 1)}"
+    if percent(low) == "undefined" or percent(high) == "undefined":
+        return [Finding("Model", text + "; its interval is undefined.", "caution")]
+    return [Finding("Model", f"{text} ({coverage(contents)} interval {percent(low, 1)} to {percent(high, 1)}).")]
+
+
+def lesions(contents: Contents) -> list[Finding]:
+    """State which methods find lesions better than random, by intervals that do not meet, and which do not."""
+    metric = "lesion_auprc"
+    if not has_values(contents, metric):
+        present = any(has_values(contents, name) for name in LESION_METRICS)
+        text = "No image has a lesion mask with a score, so overlap with lesions says nothing here."
+        return [] if present else [Finding("Lesion overlap", text, "caution")]
+    random = row(contents.summary, RANDOM, metric)
+    if random is None or number(random["mean"]) == "undefined":
+        text = "Lesion AUPRC has no value for random maps, so no method can be compared with them."
+        return [Finding("Lesion overlap", text, "caution")]
+
+    def judge(method: str) -> Verdict:
+        return apart_verdict(contents, method, metric)
+
+    chance = f"random ({estimate(random['mean'], random['low'], random['high'])})"
+    grouped = _grouped(explanations(contents), judge)
+    result = []
+    if grouped["better"]:
+        text = (
+            f"On lesion AUPRC, {_scored(contents, grouped['better'], metric)} {_lies(grouped['better'])} above {chance}"
+        )
+        result.append(Finding("Lesion overlap", text + ", with intervals apart.", "support"))
+    if grouped["open"]:
+        named = _scored(contents, grouped["open"], metric)
+        tail = f" {chance}" if not grouped["better"] else " random"
+        text = f"Not shown to beat{tail} on lesion AUPRC, as the intervals overlap: {named}."
+        if paired := [m for m in grouped["open"] if paired_verdict(contents, m, metric) == "better"]:
+            gaps = _gaps(contents, paired)
+            text += f" Compared image by image, {_names(paired)} {_lies(paired)} above random, by {gaps}."
+        result.append(Finding("Lesion overlap", text, "caution"))
+    if grouped["worse"]:
+        text = f"Below random on lesion AUPRC, with intervals apart: {_scored(contents, grouped['worse'], metric)}."
+        result.append(Finding("Lesion overlap", text, "caution"))
+    if grouped["undefined"]:
+        text = f"Lesion AUPRC cannot be compared with random for {_names(grouped['undefined'])}."
+        result.append(Finding("Lesion overlap", text, "caution"))
+    return result + _control(contents, metric)
+
+
+def information(contents: Contents) -> list[Finding]:
+    """State which methods beat random on the information curves, by the paired difference, and which do not."""
+    curves = [name for name in metrics(contents) if is_curve(name) and has_values(contents, name)]
+    judged = explanations(contents)
+    if not curves or not judged:
+        return []
+    verdicts = {method: {metric: paired_verdict(contents, method, metric) for metric in curves} for method in judged}
+    everywhere = [m for m in judged if all(v == "better" for v in verdicts[m].values())]
+    somewhere = [m for m in judged if m not in everywhere and "better" in verdicts[m].values()]
+    nowhere = [m for m in judged if "better" not in verdicts[m].values()]
+    topic, result = "Information curves", []
+    which = f"all {len(curves)} information-curve measures" if len(curves) > 1 else metric_label(curves[0])
+    if everywhere:
+        text = f"{_names(everywhere)} {_beat(everywhere)} random on {which}: the interval of the paired difference is"
+        result.append(Finding(topic, text + " beyond zero.", "support"))
+    for method in somewhere:
+        wins = [metric_label(name) for name, verdict in verdicts[method].items() if verdict == "better"]
+        rest = [metric_label(name) for name, verdict in verdicts[method].items() if verdict != "better"]
+        text = f"{method_label(method)} beats random on {listing(wins)}, but is not shown to on {listing(rest)}."
+        result.append(Finding(topic, text, "caution"))
+    if nowhere:
+        text = f"Not shown to beat random on any information-curve measure: {_names(nowhere)}."
+        result.append(Finding(topic, text, "caution"))
+    below = [
+        f"{method_label(method)} (on {_on([m for m, v in verdicts[method].items() if v == 'worse'], curves)})"
+        for method in judged
+        if "worse" in verdicts[method].values()
+    ]
+    if below:
+        text = f"Worse than random, with the interval of the paired difference beyond zero: {listing(below)}."
+        result.append(Finding(topic, text, "caution"))
+    return result
+
+
+def noise(contents: Contents) -> list[Finding]:
+    """Name the information-curve measures on which random maps hold up against most methods, if there are any."""
+    judged = explanations(contents)
+    undecided: dict[tuple[int, int], list[str]] = {}
+    ahead: list[str] = []
+    for metric in (name for name in metrics(contents) if is_curve(name)):
+        random = row(contents.summary, RANDOM, metric)
+        verdicts = [paired_verdict(contents, method, metric) for method in judged]
+        known = [verdict for verdict in verdicts if verdict != "undefined"]
+        held = sum(verdict != "better" for verdict in known)
+        if random is not None and known and 2 * held > len(known):
+            named = f"{metric_label(metric)} (random {number(random['mean'])})"
+            undecided.setdefault((held, len(known)), []).append(named)
+            if 2 * _not_above(contents, metric, random["mean"]) > len(judged):
+                ahead.append(metric_label(metric))
+    if not undecided:
+        return []
+    parts = [
+        f"{held} of {count(of, 'method')} {'is' if held == 1 else 'are'} not shown to beat random maps on {listing(on)}"
+        for (held, of), on in undecided.items()
+    ]
+    which = "this measure does" if sum(map(len, undecided.values())) == 1 else "these measures do"
+    text = (
+        f"{'; '.join(parts)}. Here {which} not separate most explanations from noise, so a high value alone is no"
+        " evidence for a method."
+    )
+    if ahead:
+        text += f" Random maps themselves have a mean as good as most methods, or better, on {listing(ahead)}."
+    return [Finding("Limits of the measure", text, "caution")]
+
+
+def further(contents: Contents) -> list[Finding]:
+    """State for every other measure which methods beat random by the paired difference, and which do not."""
+    result = []
+    for metric in metrics(contents):
+        if is_curve(metric) or metric == "lesion_auprc" or not has_values(contents, metric):
+            continue
+        grouped = _grouped(explanations(contents), partial(paired_verdict, contents, metric=metric))
+        if grouped["better"]:
+            names = grouped["better"]
+            text = f"On {metric_label(metric)}, {_names(names)} {_beat(names)} random on the same images."
+            result.append(Finding(metric_label(metric), text, "support"))
+        if rest := [*grouped["open"], *grouped["worse"]]:
+            text = f"Not shown to beat random on {metric_label(metric)}: {_names(rest)}."
+            result.append(Finding(metric_label(metric), text, "caution"))
+    return result
+
+
+def exclusions(contents: Contents) -> list[Finding]:
+    """State the share of images on which a measure is undefined for at least one method."""
+    missing: dict[tuple[int, int], list[str]] = {}
+    for metric in metrics(contents):
+        lost, images = undefined_images(contents, None, metric)
+        if lost and has_values(contents, metric):
+            missing.setdefault((lost, images), []).append(metric_label(metric))
+    if not missing:
+        return [Finding("Exclusions", "Every measure shown has a value on every image, for every method.")]
+    shares = [
+        f"{listing(names)} on {lost} of {images} ({percent(lost / images)})"
+        for (lost, images), names in sorted(missing.items(), key=lambda item: -item[0][0] / item[0][1])
+    ]
+    text = (
+        f"Undefined for at least one method: {'; '.join(shares)}. The means are over the images left,"
+        " which may not be like those left out."
+    )
+    return [Finding("Exclusions", text, "caution")]
+
+
+def _control(contents: Contents, metric: str) -> list[Finding]:
+    result = []
+    for control in methods(contents):
+        own = row(contents.summary, control, metric)
+        if control not in contents.controls or control == RANDOM or own is None:
+            continue
+        # A control that knows nothing of the model sets the level above which an explanation begins to say something.
+        above = [m for m in explanations(contents) if _above(contents, m, control, metric)]
+        level = estimate(own["mean"], own["low"], own["high"])
+        if number(own["mean"]) == "undefined":
+            continue
+        reached = (
+            f"only {_names(above)} {_lies(above)} above it with intervals apart"
+            if above and len(above) < len(explanations(contents))
+            else "every method lies above it with intervals apart"
+            if above
+            else "no method lies above it with intervals apart"
+        )
+        text = f"The control {method_label(control)}, which knows nothing of the model, reaches {level}; {reached}."
+        tone: Tone = "support" if len(above) == len(explanations(contents)) else "caution"
+        result.append(Finding("Lesion overlap", text, tone))
+    return result
+
+
+def _not_above(contents: Contents, metric: str, random: float) -> int:
+    sign = 1 if higher_is_better(contents, metric) else -1
+    rows = (row(contents.summary, method, metric) for method in explanations(contents))
+    return sum(sign * r["mean"] <= sign * random for r in rows if r is not None)
+
+
+def _above(contents: Contents, method: str, control: str, metric: str) -> bool:
+    own, other = row(contents.summary, method, metric), row(contents.summary, control, metric)
+    return own is not None and other is not None and own["low"] > other["high"]
+
+
+def _grouped(names: Sequence[str], judge: Callable[[str], Verdict]) -> dict[Verdict, list[str]]:
+    result: dict[Verdict, list[str]] = {"better": [], "open": [], "worse": [], "undefined": []}
+    for name in names:
+        result[judge(name)].append(name)
+    return result
+
+
+def _on(metrics_of: Sequence[str], every: Sequence[str]) -> str:
+    if len(metrics_of) == len(every) > 1:
+        return f"all {len(every)}"
+    return listing(metric_label(name) for name in metrics_of)
+
+
+def _names(names: Sequence[str]) -> str:
+    return listing(method_label(name) for name in names)
+
+
+def _scored(contents: Contents, names: Sequence[str], metric: str) -> str:
+    parts = []
+    for name in names:
+        numbers = row(contents.summary, name, metric)
+        if numbers is not None:
+            parts.append(f"{method_label(name)} ({estimate(numbers['mean'], numbers['low'], numbers['high'])})")
+    return listing(parts)
+
+
+def _gaps(contents: Contents, names: Sequence[str]) -> str:
+    rows = (row(contents.against_random, name, "lesion_auprc") for name in names)
+    return listing(estimate(r["difference"], r["low"], r["high"]) for r in rows if r is not None)
+
+
+def _lies(names: Sequence[str]) -> str:
+    return "lies" if len(names) == 1 else "lie"
+
+
+def _beat(names: Sequence[str]) -> str:
+    return "beats" if len(names) == 1 else "beat"

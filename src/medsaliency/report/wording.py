@@ -1,0 +1,117 @@
+"""How the report writes names, numbers and intervals, and what it leaves out of free text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+METHOD_LABELS = {
+    "gradient": "Gradient",
+    "smoothgrad": "SmoothGrad",
+    "integrated_gradients": "Integrated Gradients",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_plus_plus": "Grad-CAM++",
+    "score_cam": "Score-CAM",
+    "random": "Random",
+    "edge": "Edge",
+}
+METRIC_LABELS = {
+    "aic_entropy": "AIC entropy",
+    "aic_webp": "AIC WebP",
+    "aic_mean": "AIC mean",
+    "sic_entropy": "SIC entropy",
+    "sic_webp": "SIC WebP",
+    "sic_mean": "SIC mean",
+    "information_curves": "Information curves",
+    "lesion_auprc": "Lesion AUPRC",
+    "pointing_game": "Pointing game",
+}
+UNDEFINED = "undefined"
+
+# An absolute path or one below a home folder, down to its last folder: POSIX, Windows drive or network share. The
+# look-behind spares fractions, dates and addresses, in which the slash follows a word or a slash.
+_FOLDERS = re.compile(
+    r"(?<![\w./\\])(?:file:/+|[A-Za-z]:[\\/]|\\\\|~[\w.-]*/|/)(?=[^\s/\\])(?:[^'\"<>|:,;()\[\]{}\n/\\]+[\\/])*"
+)
+
+
+def method_label(name: str) -> str:
+    """Return the name of a method as papers write it, or ``name`` itself for one that has no such name."""
+    return METHOD_LABELS.get(name, name)
+
+
+def metric_label(name: str) -> str:
+    """Return the name of a measure for headings, or ``name`` itself for one that has no such name."""
+    return METRIC_LABELS.get(name, name)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write ``value`` with ``digits`` decimals and a true minus sign; what is not finite is "undefined"."""
+    if value is None or not math.isfinite(value):
+        return UNDEFINED
+    # A value that rounds to zero gets more decimals: an interval that ends just short of zero must not seem to hold it.
+    for more in range(4 if value else 1):
+        text = f"{value:.{digits + more}f}"
+        if float(text):
+            return text.replace("-", "−")
+    return f"{0:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """Write a difference with its sign, "+0.120" or "−0.120"."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and math.isfinite(value) and float(text.replace("−", "-")) > 0 else text
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Write an interval as "[low, high]"; one without both ends is said to be undefined."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return f"[interval {UNDEFINED}]"
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def estimate(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
+    """Write a value with its interval, or "undefined" alone where the value is not a number."""
+    if value is None or not math.isfinite(value):
+        return UNDEFINED
+    return f"{number(value, digits)} {interval(low, high, digits)}"
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """Write a share in [0, 1] as a percentage."""
+    return UNDEFINED if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}%"
+
+
+def count(many: float, singular: str, plural: str | None = None) -> str:
+    """Write a number of things, "1 image" or "2 images"."""
+    return f"{many:,.0f} {singular if many == 1 else plural or singular + 's'}"
+
+
+def listing(items: Iterable[str]) -> str:
+    """Join ``items`` as a sentence does: "a", "a and b", "a, b, and c"."""
+    words = list(items)
+    if len(words) < 3:
+        return " and ".join(words)
+    return ", ".join(words[:-1]) + ", and " + words[-1]
+
+
+def class_name(label: object, classes: Sequence[str]) -> str:
+    """Return the class that ``label`` means, given as an index, an index read back as a float, or a name."""
+    if isinstance(label, str):
+        return label
+    try:
+        index = float(label)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return "unknown"
+    if math.isfinite(index) and index == int(index) and 0 <= index < len(classes):
+        return classes[int(index)]
+    return "unknown"
+
+
+def without_folders(text: object) -> str:
+    """Return ``text`` with the folders of every absolute path in it replaced by an ellipsis.
+
+    A report is passed on; the user name and the layout of the machine that a path shows are nobody else's business.
+    """
+    return _FOLDERS.sub("…/", str(text))

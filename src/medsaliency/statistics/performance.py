@@ -1,0 +1,103 @@
+"""How well the model classifies, with intervals over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medsaliency.statistics.bootstrap import Floats, patient_weights, percentile_interval
+from medsaliency.types import generator
+
+BINS = 15
+"""Equal-width bins of the confidence for the calibration error (Guo et al. 2017, arXiv:1706.04599)."""
+
+
+def performance(
+    predictions: pd.DataFrame, classes: Sequence[str], *, seed: int, draws: int = 2000, level: float = 0.95
+) -> dict[str, Any]:
+    """Accuracy, macro F1, AUROC of each class, expected calibration error and the confusion matrix.
+
+    Args:
+        predictions: Columns patient, label, predicted (class indices) and p_0 ... p_{K-1}.
+        classes: K names.
+        seed: Of the bootstrap over patients.
+        draws: Bootstrap samples.
+        level: Coverage aimed at.
+
+    Returns:
+        ``images``, ``patients``, ``accuracy``, ``macro_f1``, ``expected_calibration_error`` (each value, low, high),
+        ``auroc`` (the same for each class; NaN for one that has no image, or all), ``confusion`` (rows true, columns
+        predicted), ``level``.
+    """
+    label = predictions["label"].to_numpy()
+    predicted = predictions["predicted"].to_numpy()
+    probability = predictions[[f"p_{k}" for k in range(len(classes))]].to_numpy(dtype=np.float64)
+    drawn = patient_weights(predictions["patient"], generator(seed, "performance"), draws)
+    # The estimate itself is the draw in which every image counts once.
+    weights = np.vstack([np.ones(len(label)), drawn])
+
+    def interval(values: Floats) -> dict[str, float]:
+        found = percentile_interval(float(values[0]), values[1:], level)
+        return {"value": found.value, "low": found.low, "high": found.high}
+
+    confidence = probability[np.arange(len(label)), predicted]
+    confusion = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(confusion, (label, predicted), 1)
+    return {
+        "images": len(label),
+        "patients": int(predictions["patient"].nunique()),
+        "accuracy": interval(weights @ (label == predicted) / weights.sum(axis=1)),
+        "macro_f1": interval(macro_f1(label, predicted, weights, len(classes))),
+        "expected_calibration_error": interval(calibration_error(confidence, label == predicted, weights)),
+        "auroc": {name: interval(auroc(label == k, probability[:, k], weights)) for k, name in enumerate(classes)},
+        "confusion": confusion.tolist(),
+        "level": level,
+    }
+
+
+def macro_f1(label: np.ndarray, predicted: np.ndarray, weights: Floats, classes: int) -> Floats:
+    """Mean over classes of F1, for every row of ``weights`` (B, n); a class neither present nor predicted is left out.
+
+    Returns:
+        (B,) in [0, 1].
+    """
+    f1 = np.full((len(weights), classes), np.nan)
+    for k in range(classes):
+        true, chosen = label == k, predicted == k
+        hits, total = weights @ (true & chosen), weights @ true + weights @ chosen
+        np.divide(2 * hits, total, out=f1[:, k], where=total > 0)
+    return np.asarray(np.nanmean(f1, axis=1))
+
+
+def auroc(positive: np.ndarray, score: Floats, weights: Floats) -> Floats:
+    """Area under the ROC curve for every row of ``weights`` (B, n): the weighted share of pairs ranked right.
+
+    Ties count half. NaN where a row has no positive or no negative.
+
+    Returns:
+        (B,) in [0, 1].
+    """
+    order = np.argsort(score, kind="stable")
+    first = np.unique(score[order], return_index=True)[1]
+    above = np.add.reduceat((weights * positive)[:, order], first, axis=1)
+    below = np.add.reduceat((weights * ~positive)[:, order], first, axis=1)
+    pairs = above.sum(axis=1) * below.sum(axis=1)
+    ranked = (above * (np.cumsum(below, axis=1) - below / 2)).sum(axis=1)
+    area = np.full(len(weights), np.nan)
+    np.divide(ranked, pairs, out=area, where=pairs > 0)
+    return area
+
+
+def calibration_error(confidence: Floats, correct: np.ndarray, weights: Floats) -> Floats:
+    """Expected calibration error for every row of ``weights`` (B, n): the mean gap of confidence and accuracy in bins.
+
+    Returns:
+        (B,) in [0, 1].
+    """
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    member = bins[:, None] == np.arange(BINS)
+    gap = np.abs(weights @ (member * (correct - confidence)[:, None]))
+    return np.asarray(gap.sum(axis=1) / weights.sum(axis=1))

@@ -1,0 +1,236 @@
+"""The configuration of a study. Its defaults are the demo; what is saved is the whole of it, defaults included."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, field_validator
+
+from medsaliency.attribution import METHODS, make_method
+from medsaliency.data import SOURCES
+from medsaliency.evaluation import METRICS, make_metric
+from medsaliency.model.training import Training
+from medsaliency.types import MedsaliencyError, nearest
+
+Parameters = dict[str, dict[str, Any]]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values do not change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=False)
+
+
+class DataSection(Section):
+    """Where images come from.
+
+    ``source`` is a kind of source or None to find it out from ``root``; ``options`` are the source's own. ``size`` is
+    the model's grid in pixels a side. ``validation`` and ``evaluation`` are the shares carved where the source names
+    no such split.
+    """
+
+    source: str | None = "sandbox"
+    root: str | None = None
+    options: dict[str, Any] = {}
+    size: int = Field(128, ge=32, le=2048)
+    channels: Literal[1, 3] = 1
+    validation: float = Field(0.15, gt=0, lt=1)
+    evaluation: float = Field(0.2, gt=0, lt=1)
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in SOURCES:
+            raise ValueError(f"unknown source {value!r}{nearest(value, SOURCES)}")
+        return value
+
+
+class ModelSection(Section):
+    """The model: an architecture to train, or a checkpoint folder to take as it is.
+
+    ``target_layer`` names the layer for CAM methods, None finds it.
+    """
+
+    architecture: str = "small_cnn"
+    checkpoint: str | None = None
+    pretrained: bool = False
+    target_layer: str | None = None
+
+
+def _section_of(dataclass: type, without: Sequence[str] = ()) -> Any:
+    """A section with a dataclass's fields, types and defaults, so that they are said once."""
+    hints = get_type_hints(dataclass)
+    given: dict[str, Any] = {
+        field.name: (hints[field.name], field.default)
+        for field in dataclasses.fields(dataclass)
+        if field.name not in without
+    }
+    return create_model(f"{dataclass.__name__}Section", __base__=Section, **given)
+
+
+TrainingSection = _section_of(Training, without=["seed"])
+
+
+class ExplainSection(Section):
+    """What is explained: how many evaluation images (all if fewer), of which class, by which methods.
+
+    ``target`` is the class explained: the predicted one or the label. ``batch_size`` is the number of images put
+    before the methods at once, and the shard in which a study is saved.
+    """
+
+    images: int = Field(48, ge=1)
+    target: Literal["predicted", "label"] = "predicted"
+    batch_size: int = Field(16, ge=1)
+    methods: Parameters = {
+        "gradient": {"absolute": True},
+        "smoothgrad": {"absolute": True},
+        "integrated_gradients": {"absolute": True},
+        "grad_cam": {},
+        "grad_cam_plus_plus": {},
+        "score_cam": {},
+        "random": {},
+        "edge": {},
+    }
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        return _resolved(value, METHODS, make_method, "method")
+
+
+class EvaluateSection(Section):
+    """The metrics."""
+
+    metrics: Parameters = {"information_curves": {}, "pointing_game": {}, "lesion_auprc": {}}
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        return _resolved(value, METRICS, make_metric, "metric")
+
+
+class StatisticsSection(Section):
+    """The bootstrap: ``draws`` of patients and the ``level`` of intervals."""
+
+    draws: int = Field(2000, ge=100)
+    level: float = Field(0.95, gt=0, lt=1)
+
+
+class Study(Section):
+    """Everything that decides a study's numbers, but the images themselves."""
+
+    name: str = Field("demo", min_length=1, max_length=80, pattern=r"^[\w .-]+$")
+    seed: int = Field(0, ge=0)
+    device: str | None = None
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection(epochs=20, learning_rate=4e-3)  # type: ignore[valid-type]
+    explain: ExplainSection = ExplainSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    statistics: StatisticsSection = StatisticsSection()
+
+
+def load_study(path: Path | None, overrides: Sequence[str] = (), **values: Any) -> Study:
+    """Read a study from YAML and override single fields.
+
+    Args:
+        path: YAML file; None for the demo's defaults.
+        overrides: ``section.field=value`` each, the value in YAML.
+        values: Dotted fields already parsed, as ``{"data.root": "..."}``; None values are left out.
+
+    Raises:
+        MedsaliencyError: If the file is missing or not a mapping, or a field is unknown (the nearest is named) or
+            wrong.
+    """
+    name = str(path) if path else "study"
+    settings: dict[str, Any] = {}
+    if path is not None:
+        if not path.is_file():
+            raise MedsaliencyError(f"{path}: no such configuration file")
+        settings = _parse(path.read_text(), name)
+        if not isinstance(settings, dict):
+            raise MedsaliencyError(f"{path}: expected a mapping of sections, got {type(settings).__name__}")
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise MedsaliencyError(f"--set {override}: expected section.field=value, such as training.epochs=5")
+        _put(settings, key.strip(), _parse(text, f"--set {override}"))
+    for key, value in values.items():
+        if value is not None:
+            _put(settings, key, value)
+    try:
+        return Study.model_validate(settings)
+    except ValidationError as error:
+        raise MedsaliencyError(f"{name}: {_explain(error)}") from error
+
+
+def dump_study(study: Study) -> str:
+    """The study as YAML that :func:`load_study` reads back to an equal one."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False)
+
+
+def _parse(text: str, name: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text.strip() else {}
+    except yaml.YAMLError as error:
+        raise MedsaliencyError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _put(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key."""
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = settings.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise MedsaliencyError(f"--set {key}: {section!r} is a value, not a section")
+        settings = inner
+    settings[last] = value
+
+
+def _resolved(value: Any, known: Mapping[str, Any], make: Any, kind: str) -> Any:
+    """Names with parameters, every default filled in and checked by its type; a list of names takes the defaults."""
+    if isinstance(value, (list, tuple)):
+        value = {str(name): {} for name in value}
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"expected {kind}s as a list of names or a mapping from names to parameters")
+    resolved = {}
+    for name, parameters in value.items():
+        try:
+            make(name, parameters)
+            built = TypeAdapter(known[name]).validate_python(dict(parameters or {}))
+        except MedsaliencyError as error:
+            raise ValueError(str(error)) from error
+        except ValidationError as error:
+            raise ValueError(f"{kind} {name!r}: {_explain(error)}") from error
+        except TypeError as error:
+            raise ValueError(f"{kind} {name!r}: {error}") from error
+        fields = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
+        resolved[name] = {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
+    return resolved
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault in one line."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "the configuration"
+    if fault["type"] == "extra_forbidden":
+        section = _section(fault["loc"][:-1])
+        key = str(fault["loc"][-1])
+        return f"unknown key {where!r}{nearest(key, section.model_fields)}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower() + message[1:]}" + (
+        "" if fault["type"] == "value_error" else f", got {fault['input']!r}"
+    )
+
+
+def _section(path: Sequence[Any]) -> type[BaseModel]:
+    section: type[BaseModel] = Study
+    for part in path:
+        annotation = section.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    return section

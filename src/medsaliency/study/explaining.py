@@ -1,0 +1,130 @@
+"""One shard of a study: a few images explained by every method and scored by every metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medsaliency.attribution import make_method
+from medsaliency.data.dataset import Record
+from medsaliency.evaluation import make_metric
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.probe import Probe
+from medsaliency.study.config import Study
+from medsaliency.study.store import Store
+from medsaliency.types import Sample, Score, generator
+
+
+def select(records: Sequence[Record], images: int, seed: int) -> list[Record]:
+    """Choose images to explain, the same number of each class as far as it has them, seeded by their ids.
+
+    Returns:
+        At most ``images`` records, ordered by id.
+    """
+    queues: dict[int, list[Record]] = {}
+    for record in sorted(records, key=lambda r: generator(seed, r.id, "select").random()):
+        queues.setdefault(record.label, []).append(record)
+    chosen: list[Record] = []
+    turn = 0
+    while len(chosen) < min(images, len(records)):
+        chosen += [queue[turn] for _, queue in sorted(queues.items()) if turn < len(queue)]
+        turn += 1
+    return sorted(chosen[:images], key=lambda record: record.id)
+
+
+def explain_shard(
+    study: Study,
+    classifier: Classifier,
+    explained: Sequence[Sample],
+    start: int,
+    predictions: pd.DataFrame,
+    store: Store,
+) -> None:
+    """Explain and score the images from ``start`` on, as many as a batch holds; nothing if that was done before.
+
+    Maps go into ``maps.zarr``; then scores, curves and seconds as one shard, whose presence says that it is done.
+    """
+    name = f"shards/{start:06d}"
+    if store.has(f"{name}-scores.parquet"):
+        return
+    samples = explained[start : start + study.explain.batch_size]
+    predicted = predictions.set_index("sample")["predicted"]
+    targets = [
+        int(predicted[s.id]) if study.explain.target == "predicted" or s.label is None else s.label for s in samples
+    ]
+    probe = Probe(
+        classifier,
+        torch.from_numpy(np.stack([s.image for s in samples])),
+        targets,
+        [None if s.lesion is None else torch.from_numpy(s.lesion) for s in samples],
+    )
+    rows: list[dict[str, Any]] = []
+    seconds: list[dict[str, Any]] = []
+    maps = {}
+    for method, parameters in study.explain.methods.items():
+        begin = time.perf_counter()
+        rngs = [generator(study.seed, s.id, method) for s in samples]
+        maps[method] = make_method(method, parameters)(probe, rngs).float().cpu()
+        seconds.append(_took("method", method, begin, len(samples)))
+    for metric, parameters in study.evaluate.metrics.items():
+        begin = time.perf_counter()
+        for method, saliency in maps.items():
+            # The same stream for every method: all meet the same start pixels.
+            rngs = [generator(study.seed, s.id, metric) for s in samples]
+            for measure, scores in make_metric(metric, parameters)(probe, saliency, rngs).items():
+                rows += [
+                    _row(s, target, method, measure, score)
+                    for s, target, score in zip(samples, targets, scores, strict=True)
+                ]
+        seconds.append(_took("metric", metric, begin, len(samples)))
+    _keep_maps(store, explained, samples, start, {name: part.numpy() for name, part in maps.items()})
+    table = pd.DataFrame(rows)
+    curves = table[table["x"].notna()][["sample", "patient", "method", "metric", "x", "y"]]
+    store.write_table(f"{name}-curves.parquet", curves)
+    store.write_table(f"{name}-timings.parquet", pd.DataFrame(seconds))
+    store.write_table(f"{name}-scores.parquet", table.drop(columns=["x", "y"]))
+
+
+def _row(sample: Sample, target: int, method: str, measure: str, score: Score) -> dict[str, Any]:
+    return {
+        "sample": sample.id,
+        "patient": sample.patient,
+        "label": sample.label,
+        "target": target,
+        "method": method,
+        "metric": measure,
+        "value": score.value,
+        "reason": score.reason,
+        "x": list(score.curve.x) if score.curve else None,
+        "y": list(score.curve.y) if score.curve else None,
+    }
+
+
+def _took(kind: str, name: str, begin: float, images: int) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "images": images, "seconds": time.perf_counter() - begin}
+
+
+def _keep_maps(
+    store: Store, explained: Sequence[Sample], samples: Sequence[Sample], start: int, maps: dict[str, np.ndarray]
+) -> None:
+    """Put a shard's images, lesions and maps at their place in ``maps.zarr``, one chunk an image."""
+    group = store.maps()
+    height, width = explained[0].image.shape[1:]
+    count = len(explained)
+    group.attrs["samples"] = [sample.id for sample in explained]
+    parts = {
+        "image": np.stack([s.image for s in samples]),
+        "lesion": np.stack([np.zeros((height, width), bool) if s.lesion is None else s.lesion for s in samples]),
+        "has_lesion": np.array([s.lesion is not None for s in samples]),
+        **{f"maps/{name}": part for name, part in maps.items()},
+    }
+    for name, part in parts.items():
+        array = group.require_array(
+            name, shape=(count, *part.shape[1:]), chunks=(1, *part.shape[1:]), dtype=part.dtype, exact=True
+        )
+        array[start : start + len(samples)] = part

@@ -1,0 +1,112 @@
+"""Explaining image files with a checkpoint: a figure and the raw maps of each."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medsaliency.attribution import METHODS, make_method
+from medsaliency.attribution.method import Method
+from medsaliency.data.images import fit, read_image, to_channels, to_native
+from medsaliency.model import checkpoint as checkpoints
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.probe import Probe
+from medsaliency.report.contents import Case
+from medsaliency.report.notebook import case_figure
+from medsaliency.study.pipeline import default_device
+from medsaliency.study.store import write_bytes
+from medsaliency.types import MedsaliencyError, Sample, Track, generator, nearest, silent
+
+
+def explain_files(
+    images: Sequence[Path],
+    checkpoint: Path,
+    output: Path,
+    *,
+    methods: Sequence[str] | None = None,
+    target: str | None = None,
+    target_layer: str | None = None,
+    seed: int = 0,
+    track: Track = silent,
+) -> list[tuple[Path, Path, str]]:
+    """Explain image files and write ``NAME.png`` (figure) and ``NAME.npz`` (maps on the native pixels) for each.
+
+    Every file is read, and everything named is looked up, before anything is written. An ``.npz`` holds one (H, W)
+    float32 array a method, on the image's own pixels, in the image's own orientation.
+
+    Args:
+        images: Files; their names without suffix must differ.
+        checkpoint: Folder that ``medsaliency train`` made, or a run's folder, whose model is taken.
+        output: Folder for the results; files of the same names in it are replaced.
+        methods: Names; None for all.
+        target: Name of the class explained; None for the predicted one.
+        target_layer: Layer that CAM methods read; None finds it.
+        seed: Of methods that draw.
+        track: Shows progress.
+
+    Returns:
+        For each image the figure's path, the maps' path, and the prediction in words.
+
+    Raises:
+        MedsaliencyError: If a file, the checkpoint, or a name cannot be used.
+    """
+    names = [path.stem for path in images]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise MedsaliencyError(f"explain: two images are called {twice[0]!r}; results are named after them, rename one")
+    folder = checkpoint / "model" if (checkpoint / "model").is_dir() else checkpoint
+    classifier = checkpoints.load(folder, device=default_device())
+    if target is not None and target not in classifier.classes:
+        raise MedsaliencyError(f"explain: unknown class {target!r}{nearest(target, classifier.classes)}")
+    chosen = {name: make_method(name) for name in (methods if methods is not None else METHODS)}
+    if target_layer is not None:
+        classifier.use_layer(target_layer)
+    samples = [_read(path, classifier) for path in images]
+    written = []
+    for sample in track(samples, "explaining", len(samples)):
+        case, maps = _explain(sample, classifier, chosen, target, seed)
+        figure, arrays = io.BytesIO(), io.BytesIO()
+        case_figure(case, classifier.classes).savefig(figure, format="png", dpi=120)
+        np.savez_compressed(arrays, allow_pickle=False, **maps)
+        paths = output / f"{sample.id}.png", output / f"{sample.id}.npz"
+        write_bytes(paths[0], figure.getvalue())
+        write_bytes(paths[1], arrays.getvalue())
+        best = int(case.probabilities.argmax())
+        written.append((*paths, f"{classifier.classes[best]} ({case.probabilities[best]:.3f})"))
+    return written
+
+
+def _read(path: Path, classifier: Classifier) -> Sample:
+    pixels = to_channels(read_image(path), classifier.channels, str(path))
+    size = classifier.size
+    if size is None:
+        size = max(pixels.shape[1:])
+    image, _, geometry = fit(pixels, None, size)
+    return Sample(id=path.stem, image=image, label=None, patient=path.stem, lesion=None, geometry=geometry)
+
+
+def _explain(
+    sample: Sample, classifier: Classifier, methods: dict[str, Method], target: str | None, seed: int
+) -> tuple[Case, dict[str, np.ndarray]]:
+    """The figure's case on the model's grid, and the maps on native pixels."""
+    targets = None if target is None else [classifier.classes.index(target)]
+    probe = Probe(classifier, torch.from_numpy(sample.image)[None], targets)
+    maps = {
+        name: method(probe, [generator(seed, sample.id, name)])[0].float().cpu().numpy()
+        for name, method in methods.items()
+    }
+    case = Case(
+        sample=sample.id,
+        why="given",
+        image=sample.image,
+        lesion=None,
+        label=None,
+        target=int(probe.targets[0]),
+        probabilities=probe.probabilities[0].cpu().numpy(),
+        maps=maps,
+    )
+    return case, {name: to_native(saliency, sample.geometry) for name, saliency in maps.items()}

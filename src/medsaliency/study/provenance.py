@@ -1,0 +1,73 @@
+"""What a study's numbers rest on: versions, machine, data, model, and the parameters of everything that ran."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from medsaliency.attribution import make_method
+from medsaliency.data.dataset import SPLITS, Dataset
+from medsaliency.evaluation import make_metric
+from medsaliency.model.classifier import Classifier
+from medsaliency.study.config import Study
+from medsaliency.types import Sample
+
+LIBRARIES = ("torch", "timm", "numpy", "scipy", "pillow", "pandas", "numba")
+
+
+def describe(
+    study: Study, dataset: Dataset, classifier: Classifier, explained: Sequence[Sample], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Collect the provenance of a study as plain data. It names no place on disk and no patient."""
+    counts: dict[str, dict[str, int]] = {}
+    for name in SPLITS:
+        found = Counter(dataset.classes[record.label] for record in dataset.of(name))
+        counts[name] = {label: found[label] for label in dataset.classes}
+    example = torch.from_numpy(explained[0].image)[None]
+    return {
+        "medsaliency": version("medsaliency"),
+        "python": platform.python_version(),
+        **{library: version(library) for library in LIBRARIES},
+        "machine": _machine(classifier.device),
+        "seed": study.seed,
+        "data": {
+            "name": dataset.name,
+            "classes": list(dataset.classes),
+            "counts": counts,
+            "fingerprint": _fingerprint(dataset),
+            "explained": len(explained),
+        },
+        "model": {
+            "architecture": study.model.architecture,
+            "parameters": sum(p.numel() for p in classifier.module.parameters()),
+            "target_layer": classifier.target_layer(example),
+            "input_size": study.data.size,
+            "channels": classifier.channels,
+            "device": classifier.device.type,
+            "batch_size": classifier.batch_size,
+        },
+        "methods": {n: repr(make_method(n, p)) for n, p in study.explain.methods.items()},
+        "metrics": {n: repr(make_metric(n, p)) for n, p in study.evaluate.metrics.items()},
+        "seconds": dict(seconds),
+    }
+
+
+def _machine(device: torch.device) -> str:
+    """The kind of machine, never its name."""
+    kind = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"{kind}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else kind
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """SHA-256 over the records' ids, labels, patients and splits."""
+    digest = hashlib.sha256()
+    for record in sorted(dataset.records, key=lambda r: r.id):
+        digest.update("\x1f".join((record.id, str(record.label), record.patient, str(record.split))).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,138 @@
+"""From shards to tables, from tables to statistics, from both to the report's contents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from medsaliency.attribution import CONTROLS
+from medsaliency.evaluation import make_metric
+from medsaliency.report.contents import Case, Contents
+from medsaliency.statistics.comparison import against, exclusions, summarize
+from medsaliency.statistics.curves import aggregate
+from medsaliency.study.config import Study, load_study
+from medsaliency.study.store import Store
+from medsaliency.types import Measure, generator
+
+CASES = 12
+
+
+def gather(store: Store, study: Study, samples: Sequence[str]) -> None:
+    """Join the shards into ``scores.parquet``, ``curves.parquet`` and ``timings.parquet``.
+
+    Rows are ordered by sample, method and metric, so that the tables do not depend on the size of a shard.
+    """
+    order = {
+        "sample": {name: i for i, name in enumerate(samples)},
+        "method": {name: i for i, name in enumerate(study.explain.methods)},
+        "metric": {name: i for i, name in enumerate(measures_of(study))},
+    }
+    for kind in ("scores", "curves"):
+        table = _shards(store, kind)
+        keys = pd.DataFrame({column: table[column].map(places) for column, places in order.items()})
+        store.write_table(f"{kind}.parquet", table.loc[keys.sort_values(list(order)).index].reset_index(drop=True))
+    timings = _shards(store, "timings").groupby(["kind", "name"], sort=False, as_index=False).sum()
+    store.write_table("timings.parquet", timings)
+
+
+def write_statistics(store: Store, study: Study) -> None:
+    """Make the tables in ``statistics/`` from the scores and curves."""
+    scores, curves = store.read_table("scores.parquet"), store.read_table("curves.parquet")
+    how: dict[str, Any] = {
+        "seed": study.seed,
+        "draws": study.statistics.draws,
+        "level": study.statistics.level,
+    }
+    store.write_table("statistics/summary.parquet", summarize(scores, **how))
+    store.write_table("statistics/against_random.parquet", against(scores, "random", measures_of(study), **how))
+    store.write_table("statistics/exclusions.parquet", exclusions(scores))
+    store.write_table("statistics/curves.parquet", aggregate(curves, **how))
+
+
+def measures_of(study: Study) -> dict[str, Measure]:
+    """Every measure of the study's metrics by name, in order."""
+    metrics = [make_metric(name, parameters) for name, parameters in study.evaluate.metrics.items()]
+    return {measure.name: measure for metric in metrics for measure in metric.measures}
+
+
+def report_contents(store: Store) -> Contents:
+    """Collect what the report shows from the run folder."""
+    study = load_study(store.path / "study.yaml")
+    provenance = store.read_json("provenance.json")
+    return Contents(
+        title=study.name,
+        config=_without_places(study.model_dump(mode="json")),
+        provenance=provenance,
+        classes=tuple(provenance["data"]["classes"]),
+        measures=measures_of(study),
+        controls=CONTROLS & set(study.explain.methods),
+        performance=store.read_json("statistics/performance.json"),
+        scores=store.read_table("scores.parquet"),
+        summary=store.read_table("statistics/summary.parquet"),
+        against_random=store.read_table("statistics/against_random.parquet"),
+        exclusions=store.read_table("statistics/exclusions.parquet"),
+        curves=store.read_table("statistics/curves.parquet"),
+        seconds=store.read_table("timings.parquet"),
+        cases=_cases(store, study),
+    )
+
+
+def _cases(store: Store, study: Study) -> list[Case]:
+    """Images for the gallery, chosen by rule: per class the most and least confident hits, errors, then at random."""
+    group = store.maps()
+    samples = list(cast("list[str]", group.attrs["samples"]))
+    predictions = store.read_table("predictions.parquet").set_index("sample").loc[samples]
+    columns = [name for name in predictions.columns if name.startswith("p_")]
+    confidence = predictions[columns].max(axis=1)
+    hit = predictions["label"] == predictions["predicted"]
+    why: dict[str, str] = {}
+    for label in sorted(predictions["label"].unique()):
+        hits = confidence[hit & (predictions["label"] == label)].sort_values(kind="stable")
+        if len(hits):
+            why.setdefault(str(hits.index[-1]), "most confident correct prediction of its class")
+            why.setdefault(str(hits.index[0]), "least confident correct prediction of its class")
+    for name in confidence[~hit].sort_values(ascending=False, kind="stable").index[:4]:
+        why.setdefault(str(name), "most confident error" if len(why) == 0 else "error")
+    rest = sorted((s for s in samples if s not in why), key=lambda s: generator(study.seed, s, "case").random())
+    for name in rest[: max(0, CASES - len(why))]:
+        why[name] = "chosen at random"
+    targets = store.read_table("scores.parquet").drop_duplicates("sample").set_index("sample")["target"].to_dict()
+    cases = []
+    for name, reason in why.items():
+        at = samples.index(name)
+        row = predictions.loc[name]
+        cases.append(
+            Case(
+                sample=name,
+                why=reason,
+                image=np.asarray(group["image"][at]),  # type: ignore[index]
+                lesion=np.asarray(group["lesion"][at]) if group["has_lesion"][at] else None,  # type: ignore[index]
+                label=int(predictions["label"].to_dict()[name]),
+                target=int(targets[name]),
+                probabilities=row[columns].to_numpy(dtype=np.float32),
+                maps={
+                    method: np.asarray(group[f"maps/{method}"][at])  # type: ignore[index]
+                    for method in study.explain.methods
+                },
+            )
+        )
+    return cases
+
+
+def _shards(store: Store, kind: str) -> pd.DataFrame:
+    names = sorted(path.name for path in (store.path / "shards").glob(f"*-{kind}.parquet"))
+    parts = [store.read_table(f"shards/{name}") for name in names]
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled or parts[:1], ignore_index=True)
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration for readers elsewhere: the last part of a path, not where it lay."""
+    for section, key in (("data", "root"), ("model", "checkpoint")):
+        if config[section][key] is not None:
+            config[section][key] = PurePath(config[section][key]).name
+    return config

@@ -1,0 +1,136 @@
+"""The run folder: every product of a study, each written beside its place and renamed into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+import zarr
+
+from medsaliency.study.config import Study, dump_study
+from medsaliency.types import MedsaliencyError
+
+
+class Store:
+    """The folder of one study.
+
+    Args:
+        path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``splits.csv``, ``model/``,
+            ``predictions.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``, ``curves.parquet``,
+            ``timings.parquet``, ``statistics/``, ``report.html``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, study: Study) -> Store:
+        """Open the folder for ``study``: a new one, or the one where the same study has stopped.
+
+        Raises:
+            MedsaliencyError: If the folder holds another study or anything else.
+        """
+        own = path / "study.yaml"
+        if path.exists() and not path.is_dir():
+            raise MedsaliencyError(f"{path}: expected a folder for the run, it is a file; choose another --output")
+        if own.is_file():
+            saved = yaml.safe_load(own.read_text())
+            changed = _differences(saved, study.model_dump(mode="json"))
+            if changed:
+                raise MedsaliencyError(
+                    f"{path}: holds the run of another study (it differs in {', '.join(changed[:3])}); choose another "
+                    "--output or remove the folder"
+                )
+        elif path.exists() and any(path.iterdir()):
+            raise MedsaliencyError(f"{path}: exists and is not a run of a study; choose another --output")
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(own, dump_study(study))
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the folder of a finished study.
+
+        Raises:
+            MedsaliencyError: If it is none, or the study has not come to its scores.
+        """
+        for needed in ("study.yaml", "provenance.json", "scores.parquet"):
+            if not (path / needed).is_file():
+                raise MedsaliencyError(
+                    f"{path}: expected the folder of a finished study, {needed} is missing; run `medsaliency study`"
+                )
+        return cls(path)
+
+    def has(self, name: str) -> bool:
+        """Whether a product is there."""
+        return (self.path / name).exists()
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as parquet."""
+        _beside(self.path / name, lambda beside: table.to_parquet(beside, index=False))
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """Read a table."""
+        return pd.read_parquet(self.path / name)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write JSON; a value that is not a number becomes null."""
+        write_text(self.path / name, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read JSON."""
+        return dict(json.loads((self.path / name).read_text()))
+
+    def maps(self) -> zarr.Group:
+        """The zarr group of images (``image``), lesions (``lesion``, ``has_lesion``) and one array of maps a method."""
+        return zarr.open_group(self.path / "maps.zarr", mode="a")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    _beside(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    _beside(path, lambda beside: beside.write_bytes(content))
+
+
+def _beside(path: Path, write: Callable[[Path], Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        write(beside)
+        beside.chmod(0o644)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON data: mappings and lists walked, NaN to None, NumPy scalars to Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _differences(saved: Any, wanted: Any, path: str = "") -> list[str]:
+    """Dotted names of the fields in which two configurations differ."""
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        keys = [*saved, *(key for key in wanted if key not in saved)]
+        return [d for key in keys for d in _differences(saved.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))]
+    return [] if saved == wanted else [path]

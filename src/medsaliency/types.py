@@ -1,0 +1,168 @@
+"""The central types and the names of shapes, shared by every layer.
+
+Shapes are written with these letters throughout: ``N`` images of a batch, ``C`` channels of the model's input, ``H``
+and ``W`` pixels of the model's grid, ``K`` classes or (for a layer) feature channels.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+T = TypeVar("T")
+
+
+class MedsaliencyError(Exception):
+    """What a user can mend: the message says what was expected, what was got, where, and what to do."""
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of ``options``, or a list of them where none is close."""
+    known = sorted(options)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "; known: " + ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
+
+
+class Track(Protocol):
+    """Shows the progress of a loop: ``for item in track(items, "training", total)``."""
+
+    def __call__(self, items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+        """Yield every item of ``items`` unchanged."""
+
+
+def silent(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+    """Track nothing: the default where the caller shows no progress."""
+    del description, total
+    return items
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """Return the random generator of one use, derived from the study's seed and what it is for.
+
+    The stream depends on ``seed`` and ``names`` (a sample's id, a method's name) and on nothing else, so any order,
+    batch size or worker draws the same numbers. No global random state is read or set.
+    """
+    digest = hashlib.sha256("\x1f".join((str(seed), *names)).encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32).tolist())
+
+
+Generators = Sequence[np.random.Generator]
+"""One generator an image of the batch, made by :func:`generator` from (seed, sample id, use)."""
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Pixels of background added on each side: ``top``, ``bottom``, ``left``, ``right``."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A change of grid from ``before`` to ``after``, each (H, W)."""
+
+    before: tuple[int, int]
+    after: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where an image on the model's grid comes from, so that a map can be put back on the native pixels.
+
+    Args:
+        native_size: (H, W) of the source image.
+        steps: What was done from native to model grid, in order.
+        spacing: (row, column) distance of pixel centers in millimeters, or None where unknown.
+        source: The file the image was read from, relative to its root, or a name for a made image.
+    """
+
+    native_size: tuple[int, int]
+    steps: tuple[Pad | Resize, ...] = ()
+    spacing: tuple[float, float] | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image as the model's user sees it, before the model's normalization.
+
+    Args:
+        id: Unique in its dataset.
+        image: (C, H, W) float32 in display range [0, 1].
+        label: Index into the dataset's classes, or None where unknown.
+        patient: Unit of splitting and of resampling; the id where unknown.
+        lesion: (H, W) bool, True on the lesion, or None where no mask is given.
+        geometry: The way back to native pixels.
+    """
+
+    id: str
+    image: FloatArray
+    label: int | None
+    patient: str
+    lesion: BoolArray | None
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve by its points: ``x`` and ``y``, each a tuple of the same length."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The value of one measure for one image and map.
+
+    Args:
+        value: NaN where the measure is undefined.
+        reason: Why it is undefined; empty exactly where ``value`` is a number.
+        curve: The curve behind the value, where there is one.
+
+    Raises:
+        ValueError: If a value is NaN without a reason, or a number with one.
+    """
+
+    value: float
+    reason: str = ""
+    curve: Curve | None = None
+
+    def __post_init__(self) -> None:
+        if np.isnan(self.value) == (not self.reason):
+            raise ValueError(f"a Score is a number or a reason, got value={self.value} and reason={self.reason!r}")
+
+    @classmethod
+    def undefined(cls, reason: str) -> Score:
+        """A score that could not be had, and why."""
+        return cls(float("nan"), reason)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a column of scores means.
+
+    Args:
+        name: As in the table of scores.
+        higher_is_better: The direction.
+        bounds: Lowest and highest possible value.
+        description: One line for lists and the report.
+    """
+
+    name: str
+    higher_is_better: bool
+    bounds: tuple[float, float]
+    description: str
