@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,22 @@ def nearest(name: str, options: Iterable[str]) -> str:
     if close:
         return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "; known: " + ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
+
+
+def make(kind: str, factories: Mapping[str, Callable[..., T]], name: str, parameters: Mapping[str, Any] | None) -> T:
+    """Build what ``name`` stands for: a dataclass of ``factories``, with its parameters.
+
+    Raises:
+        MedsaliencyError: If the name or a parameter is unknown; the nearest known one is named.
+    """
+    if name not in factories:
+        raise MedsaliencyError(f"unknown {kind} {name!r}{nearest(name, factories)}")
+    known = [field.name for field in fields(factories[name])]  # type: ignore[arg-type]
+    for parameter in parameters or {}:
+        if parameter not in known:
+            hint = nearest(parameter, known) if known else "; it has none"
+            raise MedsaliencyError(f"{kind} {name!r} has no parameter {parameter!r}{hint}")
+    return factories[name](**(parameters or {}))
 
 
 class Track(Protocol):

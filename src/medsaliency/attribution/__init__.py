@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from medsaliency.attribution.edge import Edge
@@ -15,7 +14,7 @@ from medsaliency.attribution.method import Method
 from medsaliency.attribution.random_map import RandomMap
 from medsaliency.attribution.score_cam import ScoreCAM
 from medsaliency.attribution.smoothgrad import SmoothGrad
-from medsaliency.types import MedsaliencyError, nearest
+from medsaliency.types import make
 
 METHODS: dict[str, Callable[..., Method]] = {
     "gradient": Gradient,
@@ -38,12 +37,4 @@ def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Metho
     Raises:
         MedsaliencyError: If the name or a parameter is unknown; the nearest known one is named.
     """
-    if name not in METHODS:
-        raise MedsaliencyError(f"unknown method {name!r}{nearest(name, METHODS)}")
-    factory = METHODS[name]
-    known = [field.name for field in fields(factory)]  # type: ignore[arg-type]
-    for parameter in parameters or {}:
-        if parameter not in known:
-            hint = nearest(parameter, known) if known else "; it has none"
-            raise MedsaliencyError(f"method {name!r} has no parameter {parameter!r}{hint}")
-    return factory(**(parameters or {}))
+    return make("method", METHODS, name, parameters)

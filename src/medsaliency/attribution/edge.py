@@ -25,5 +25,6 @@ class Edge:
         """Maps (N, H, W), at least 0; nothing is drawn."""
         del rngs
         grey = probe.images.mean(dim=1).cpu().numpy()
-        maps = np.hypot(ndimage.sobel(grey, axis=1, mode="nearest"), ndimage.sobel(grey, axis=2, mode="nearest"))
+        # One image at a time: on a stack, Sobel would smooth across the images too.
+        maps = np.stack([np.hypot(*(ndimage.sobel(image, axis, mode="nearest") for axis in (0, 1))) for image in grey])
         return torch.from_numpy(maps.astype(np.float32)).to(probe.images.device)

@@ -27,6 +27,8 @@ PLANES = {
     "coronal": (1, (-4.0, 9.0), (2, 0)),
     "sagittal": (0, (-8.0, 8.0), (2, 1)),
 }
+MOST_SLICES = 9
+"""Of one patient: the outermost are then 12 mm from the middle, where a lesion ends."""
 CENTER_MM = (0.0, -17.0, 12.0)
 
 
@@ -60,9 +62,10 @@ def sandbox(
         )
     if not 0 <= shortcut_probability <= 1:
         raise MedsaliencyError(f"sandbox: expected shortcut_probability in [0, 1], got {shortcut_probability}")
-    if min(training, evaluation, slices) < 1 or size < 32:
+    if min(training, evaluation, slices) < 1 or slices > MOST_SLICES or size < 32:
         raise MedsaliencyError(
-            "sandbox: expected at least one image in each split, one slice a patient and 32 pixels a side, got "
+            "sandbox: expected at least one image in each split, "
+            f"1 to {MOST_SLICES} slices a patient and 32 pixels a side, got "
             f"training={training}, evaluation={evaluation}, slices={slices}, size={size}"
         )
     records = []

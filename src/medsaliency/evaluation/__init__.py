@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from medsaliency.evaluation.information_curves import InformationCurves
 from medsaliency.evaluation.lesion_auprc import LesionAUPRC
 from medsaliency.evaluation.metric import Metric
 from medsaliency.evaluation.pointing_game import PointingGame
-from medsaliency.types import MedsaliencyError, nearest
+from medsaliency.types import make
 
 METRICS: dict[str, Callable[..., Metric]] = {
     "information_curves": InformationCurves,
@@ -25,12 +24,4 @@ def make_metric(name: str, parameters: Mapping[str, Any] | None = None) -> Metri
     Raises:
         MedsaliencyError: If the name or a parameter is unknown; the nearest known one is named.
     """
-    if name not in METRICS:
-        raise MedsaliencyError(f"unknown metric {name!r}{nearest(name, METRICS)}")
-    factory = METRICS[name]
-    known = [field.name for field in fields(factory)]  # type: ignore[arg-type]
-    for parameter in parameters or {}:
-        if parameter not in known:
-            hint = nearest(parameter, known) if known else "; it has none"
-            raise MedsaliencyError(f"metric {name!r} has no parameter {parameter!r}{hint}")
-    return factory(**(parameters or {}))
+    return make("metric", METRICS, name, parameters)

@@ -32,7 +32,8 @@ class Classifier:
 
     Images are given in display range, (N, C, H, W) float32, usually [0, 1]; the module sees ``(image - mean) / std``.
     The module runs in eval mode in the channels-last memory format, or in the plain one where it calls ``view`` on
-    feature maps (its weights are moved to that format and to the device, their values untouched); its training mode and hooks are restored after every call.
+    feature maps (its weights are moved to that format and to the device, their values untouched); its training mode
+    and hooks are restored after every call.
 
     Args:
         module: Takes (N, C, H, W) and returns logits (N, K), or (N, 1) for ``output="single_logit"``.
@@ -86,7 +87,7 @@ class Classifier:
             _layer(module, target_layer)
         first = next(module.parameters(), None)
         self.device = torch.device(device) if device is not None else first.device if first is not None else _CPU
-        self.module = module.to(device=self.device, memory_format=torch.channels_last)
+        self.module = module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._memory_format = torch.channels_last
         self.classes = tuple(classes)
         self.channels = channels

@@ -26,6 +26,9 @@ from medsaliency.report.verdicts import (
 )
 from medsaliency.report.wording import count, estimate, listing, method_label, metric_label, number, percent
 
+FEW_IMAGES = 20
+"""Below this many images, percentile intervals from resampling cover clearly less than they claim."""
+
 Tone = Literal["plain", "support", "caution"]
 
 
@@ -40,7 +43,7 @@ class Finding:
 
 def findings(contents: Contents) -> list[Finding]:
     """Return all findings, in reading order."""
-    parts = (accuracy, lesions, information, noise, further, exclusions)
+    parts = (accuracy, lesions, information, noise, further, few, exclusions)
     return [finding for part in parts for finding in part(contents)]
 
 
@@ -178,6 +181,21 @@ def further(contents: Contents) -> list[Finding]:
             text = f"Not shown to beat random on {metric_label(metric)}: {_names(rest)}."
             result.append(Finding(metric_label(metric), text, "caution"))
     return result
+
+
+def few(contents: Contents) -> list[Finding]:
+    """Warn of measures whose means rest on so few images that a resampled interval is too narrow to be believed."""
+    small: dict[int, list[str]] = {}
+    for metric in (name for name in metrics(contents) if has_values(contents, name)):
+        rows = (row(contents.summary, method, metric) for method in methods(contents))
+        least = min(int(numbers["images"]) for numbers in rows if numbers is not None)
+        if least < FEW_IMAGES:
+            small.setdefault(least, []).append(metric_label(metric))
+    if not small:
+        return []
+    parts = [f"{count(images, 'image')} for {listing(names)}" for images, names in sorted(small.items())]
+    text = f"Some means rest on few images: {'; '.join(parts)}. Intervals from so few are too narrow to be relied on."
+    return [Finding("Sample size", text, "caution")]
 
 
 def exclusions(contents: Contents) -> list[Finding]:

@@ -107,7 +107,8 @@ def subtitle(contents: Contents) -> str:
 
 def curve_panels(contents: Contents, drawn: dict[str, Style]) -> list[dict[str, Any]]:
     """Return one panel an information measure: its name, its figures by id, and the areas under its curves."""
-    present = list(dict.fromkeys(contents.curves["metric"])) if len(contents.curves) else []
+    drawable = set(contents.curves["metric"]) if len(contents.curves) else set()
+    present = [name for name in verdicts.metrics(contents) if name in drawable]
     panels = []
     for information in dict.fromkeys(name.partition("_")[2] for name in present if verdicts.is_curve(name)):
         names = [f"{prefix}{information}" for prefix in verdicts.CURVE_PREFIXES if f"{prefix}{information}" in present]

@@ -19,10 +19,33 @@ from medsaliency.types import MedsaliencyError, nearest
 Parameters = dict[str, dict[str, Any]]
 
 
+def _resolved(value: Any, known: Mapping[str, Any], make: Any, kind: str) -> Any:
+    """Names with parameters, every default filled in and checked by its type; a list of names takes the defaults."""
+    if isinstance(value, (list, tuple)):
+        value = {str(name): {} for name in value}
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"expected {kind}s as a list of names or a mapping from names to parameters")
+    resolved = {}
+    for name, parameters in value.items():
+        try:
+            fields = {field.name for field in dataclasses.fields(known[name])} if name in known else set()
+            if name in known and fields.issuperset(parameters or {}):
+                built = TypeAdapter(known[name]).validate_python(dict(parameters or {}))
+            else:
+                built = make(name, parameters)  # raises, naming the nearest
+        except MedsaliencyError as error:
+            raise ValueError(str(error)) from error
+        except ValidationError as error:
+            raise ValueError(f"{kind} {name!r}: {_explain(error)}") from error
+        values = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
+        resolved[name] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    return resolved
+
+
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values do not change afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class DataSection(Section):
@@ -189,28 +212,6 @@ def _put(settings: dict[str, Any], key: str, value: Any) -> None:
             raise MedsaliencyError(f"--set {key}: {section!r} is a value, not a section")
         settings = inner
     settings[last] = value
-
-
-def _resolved(value: Any, known: Mapping[str, Any], make: Any, kind: str) -> Any:
-    """Names with parameters, every default filled in and checked by its type; a list of names takes the defaults."""
-    if isinstance(value, (list, tuple)):
-        value = {str(name): {} for name in value}
-    if not isinstance(value, Mapping) or not value:
-        raise ValueError(f"expected {kind}s as a list of names or a mapping from names to parameters")
-    resolved = {}
-    for name, parameters in value.items():
-        try:
-            make(name, parameters)
-            built = TypeAdapter(known[name]).validate_python(dict(parameters or {}))
-        except MedsaliencyError as error:
-            raise ValueError(str(error)) from error
-        except ValidationError as error:
-            raise ValueError(f"{kind} {name!r}: {_explain(error)}") from error
-        except TypeError as error:
-            raise ValueError(f"{kind} {name!r}: {error}") from error
-        fields = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
-        resolved[name] = {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
-    return resolved
 
 
 def _explain(error: ValidationError) -> str:

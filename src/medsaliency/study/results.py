@@ -95,8 +95,8 @@ def _cases(store: Store, study: Study) -> list[Case]:
         if len(hits):
             why.setdefault(str(hits.index[-1]), "most confident correct prediction of its class")
             why.setdefault(str(hits.index[0]), "least confident correct prediction of its class")
-    for name in confidence[~hit].sort_values(ascending=False, kind="stable").index[:4]:
-        why.setdefault(str(name), "most confident error" if len(why) == 0 else "error")
+    for place, name in enumerate(confidence[~hit].sort_values(ascending=False, kind="stable").index[:4]):
+        why.setdefault(str(name), "most confident error" if place == 0 else "error, among the four most confident")
     rest = sorted((s for s in samples if s not in why), key=lambda s: generator(study.seed, s, "case").random())
     for name in rest[: max(0, CASES - len(why))]:
         why[name] = "chosen at random"

@@ -18,6 +18,10 @@ from medsaliency.study.config import Study, dump_study
 from medsaliency.types import MedsaliencyError
 
 
+PLANS = {"study.yaml", "splits.csv"}
+"""What a run writes before it has made anything."""
+
+
 class Store:
     """The folder of one study.
 
@@ -43,7 +47,11 @@ class Store:
         if own.is_file():
             saved = yaml.safe_load(own.read_text())
             changed = _differences(saved, study.model_dump(mode="json"))
-            if changed:
+            # A study that failed before it made anything (a wrong name, an unreadable image) does not hold its folder.
+            if changed and {file.name for file in path.iterdir()} <= PLANS:
+                (path / "splits.csv").unlink(missing_ok=True)
+                write_text(own, dump_study(study))
+            elif changed:
                 raise MedsaliencyError(
                     f"{path}: holds the run of another study (it differs in {', '.join(changed[:3])}); choose another "
                     "--output or remove the folder"

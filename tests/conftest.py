@@ -1,0 +1,21 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images; a test that needs it is skipped where it is missing, and fails in CI."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("MEDSALIENCY_DATA", default))
+    if not root.is_dir():
+        reason = f"no real images at {root}; set MEDSALIENCY_DATA to the folder that holds brain-mri and the others"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return root

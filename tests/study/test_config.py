@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from medsaliency.study.config import Study, dump_study, load_study
+from medsaliency.types import MedsaliencyError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def test_there_are_three_example_configurations_and_each_is_valid() -> None:
+    assert [path.stem for path in CONFIGS] == ["brain-mri", "breast-ultrasound", "chest-xray"]
+    for path in CONFIGS:
+        study = load_study(path, **{"data.root": "somewhere"})
+        assert study.name == path.stem
+        assert study.data.root == "somewhere"
+
+
+def test_what_is_saved_is_what_ran(tmp_path: Path) -> None:
+    study = load_study(None, ["explain.methods=[gradient, random]", "seed=4"])
+    path = tmp_path / "study.yaml"
+    path.write_text(dump_study(study))
+    assert load_study(path) == study
+    assert study.explain.methods == {"gradient": {"absolute": False}, "random": {}}
+    assert study.evaluate.metrics["information_curves"]["start"] == 0.01
+
+
+def test_every_field_can_be_overridden() -> None:
+    study = load_study(CONFIGS[0], ["training.epochs=3", "explain.methods.smoothgrad.samples=7", "data.channels=3"])
+    assert study.training.epochs == 3
+    assert study.explain.methods == {"smoothgrad": {"samples": 7, "noise": 0.15, "absolute": False}}
+    assert study.data.channels == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainin.epochs=3", "unknown key 'trainin'; did you mean 'training'?"),
+        ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'epochs'?"),
+        ("data.siz=3", "unknown key 'data.siz'; did you mean 'size'"),
+        ("data.size=3", "data.size: input should be greater than or equal to 32, got 3"),
+        ("training.epochs=many", "training.epochs: input should be a valid integer"),
+        ("explain.methods=[gradcam]", "unknown method 'gradcam'; did you mean 'grad_cam'"),
+        ("explain.methods={smoothgrad: {sample: 3}}", "no parameter 'sample'; did you mean 'samples'?"),
+        ("explain.methods={smoothgrad: {samples: few}}", "samples: input should be a valid integer"),
+        ("explain.methods={smoothgrad: {samples: 0}}", "expected samples >= 1"),
+        ("explain.methods={}", "expected methods as a list of names or a mapping"),
+        ("evaluate.metrics=[lesion_auroc]", "unknown metric 'lesion_auroc'; did you mean 'lesion_auprc'"),
+        ("data.source=manifesto", "unknown source 'manifesto'; did you mean 'manifest'"),
+        ("seed", "expected section.field=value"),
+        ("seed=[", "not valid YAML"),
+        ("seed.x=1", None),
+        ("name=../elsewhere", "name: string should match pattern"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(override: str, message: str | None) -> None:
+    with pytest.raises(MedsaliencyError) as caught:
+        load_study(None, ["seed=1", override])
+    assert "\n" not in str(caught.value)
+    assert message is None or message in str(caught.value)
+
+
+def test_a_missing_or_odd_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MedsaliencyError, match="no such configuration file"):
+        load_study(tmp_path / "none.yaml")
+    path = tmp_path / "list.yaml"
+    path.write_text("- 1\n")
+    with pytest.raises(MedsaliencyError, match="expected a mapping"):
+        load_study(path)
+
+
+def test_a_study_does_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Study().seed = 3  # type: ignore[misc]

@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsaliency.study.config import Study, load_study
+from medsaliency.study.pipeline import run_study, write_report
+from medsaliency.study.store import Store
+from medsaliency.types import MedsaliencyError
+
+from .conftest import SMALL
+
+
+def test_the_run_folder_holds_every_product(small_path: Path) -> None:
+    names = {str(p.relative_to(small_path)) for p in small_path.rglob("*") if p.is_file() and "maps.zarr" not in str(p)}
+    assert {
+        "study.yaml", "provenance.json", "splits.csv", "model/model.safetensors", "model/model.json",
+        "predictions.parquet", "scores.parquet", "curves.parquet", "timings.parquet", "report.html",
+        "statistics/summary.parquet", "statistics/against_random.parquet", "statistics/exclusions.parquet",
+        "statistics/curves.parquet", "statistics/performance.json",
+    } <= names  # fmt: skip
+    assert not [name for name in names if Path(name).name.startswith(".")]
+
+
+def test_every_image_method_and_measure_has_a_number_or_a_reason(small_run: Store, small_study: Study) -> None:
+    scores = small_run.read_table("scores.parquet")
+    assert len(scores) == 8 * len(small_study.explain.methods) * 8
+    assert ((scores["reason"] == "") == scores["value"].notna()).all()
+    assert scores["value"].dropna().between(0, 1).all()
+    assert set(scores["sample"]) <= set(
+        pd.read_csv(small_run.path / "splits.csv").query("split == 'evaluation'")["sample"]
+    )
+    per_image = scores[scores["metric"] == "sic_webp"].groupby("sample")["value"].apply(lambda v: v.isna().nunique())
+    assert (per_image == 1).all(), "one common image set for all methods"
+
+
+def test_maps_and_images_are_kept_as_computed(small_run: Store, small_study: Study) -> None:
+    group = small_run.maps()
+    assert sorted(group["maps"].array_keys()) == sorted(small_study.explain.methods)
+    assert group["image"].shape == (8, 1, 64, 64)
+    assert (np.asarray(group["maps/gradient"]) >= 0).all()
+    assert np.asarray(group["maps/smoothgrad"]).min() < 0
+    assert np.ptp(np.asarray(group["maps/random"])) > 0.9
+
+
+def test_twice_is_the_same_bit_for_bit(small_path: Path, small_study: Study, tmp_path: Path) -> None:
+    again = run_study(small_study, tmp_path / "again")
+    for name in ("scores.parquet", "curves.parquet", "predictions.parquet", "model/model.safetensors"):
+        assert (again.path / name).read_bytes() == (small_path / name).read_bytes(), name
+
+
+def test_another_batch_size_gives_the_same_scores(small_run: Store, tmp_path: Path) -> None:
+    other = load_study(None, [*SMALL, "explain.batch_size=5", f"model.checkpoint={small_run.path / 'model'}"])
+    scores = run_study(other, tmp_path / "other").read_table("scores.parquet")
+    expected = small_run.read_table("scores.parquet")
+    keys = ["sample", "method", "metric", "reason", "target"]
+    pd.testing.assert_frame_equal(scores[keys], expected[keys])
+    np.testing.assert_allclose(scores["value"], expected["value"], atol=1e-4)
+
+
+def test_a_study_that_stopped_goes_on_where_it_was(
+    small_path: Path, small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medsaliency.study import pipeline
+
+    explain, trained, shards = pipeline.explain_shard, [], []
+
+    def stop(*arguments: object) -> None:
+        if len(shards) == 1:
+            raise KeyboardInterrupt
+        shards.append(arguments[3])
+        explain(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "explain_shard", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(small_study, tmp_path / "run")
+    assert shards == [0]
+    first = (tmp_path / "run/shards/000000-scores.parquet").stat().st_mtime_ns
+    monkeypatch.setattr(pipeline, "explain_shard", explain)
+    monkeypatch.setattr(pipeline, "train_model", lambda *_: trained.append(1))
+    store = run_study(small_study, tmp_path / "run")
+    assert trained == []
+    assert (tmp_path / "run/shards/000000-scores.parquet").stat().st_mtime_ns == first
+    assert (store.path / "scores.parquet").read_bytes() == (small_path / "scores.parquet").read_bytes()
+
+
+def test_the_report_is_made_from_the_folder_alone(small_run: Store) -> None:
+    before = (small_run.path / "report.html").read_text()
+    assert write_report(small_run).read_text() == before
+    assert "</html>" in before
+    assert str(small_run.path.parent) not in before
+
+
+def test_provenance_names_what_ran_and_no_place_or_patient(small_run: Store) -> None:
+    text = (small_run.path / "provenance.json").read_text()
+    found = json.loads(text)
+    assert found["methods"]["smoothgrad"] == "SmoothGrad(samples=3, noise=0.15, absolute=False)"
+    assert found["model"]["target_layer"] == "stage3"
+    assert found["data"]["counts"]["evaluation"] == {"no-lesion": 6, "intra-axial": 6, "extra-axial": 6, "sellar": 6}
+    assert "patient-" not in text
+    assert str(Path.home()) not in text
+
+
+def test_a_checkpoint_of_other_classes_is_refused(small_run: Store, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(10):
+            from PIL import Image
+
+            Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 40), dtype=np.uint8)).save(
+                tmp_path / "data" / name / f"{i}.png"
+            )
+    study = load_study(
+        None, ["data.source=folder", f"data.root={tmp_path / 'data'}", f"model.checkpoint={small_run.path / 'model'}"]
+    )
+    with pytest.raises(MedsaliencyError, match=r"knows classes \['no-lesion'"):
+        run_study(study, tmp_path / "run")

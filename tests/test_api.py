@@ -1,0 +1,129 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import medsaliency
+from medsaliency.attribution.gradient import Gradient
+from medsaliency.evaluation.pointing_game import PointingGame
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)
+        )
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).random((5, 1, 16, 16), dtype=np.float32))
+
+
+def test_explain_takes_any_module_and_every_method(model: nn.Module, images: torch.Tensor) -> None:
+    maps = medsaliency.explain(model, images, [0, 1, 2, 0, 1])
+    assert list(maps) == [
+        "gradient", "smoothgrad", "integrated_gradients", "grad_cam", "grad_cam_plus_plus", "score_cam",
+        "random", "edge",
+    ]  # fmt: skip
+    assert all(found.shape == (5, 16, 16) and found.dtype == torch.float32 for found in maps.values())
+    assert all(torch.isfinite(found).all() for found in maps.values())
+
+
+def test_batches_do_not_change_a_number(model: nn.Module, images: torch.Tensor) -> None:
+    whole = medsaliency.explain(model, images)
+    parts = medsaliency.explain(model, images, batch_size=2)
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], atol=1e-6, rtol=1e-4)
+
+
+def test_the_module_keeps_its_mode(model: nn.Module, images: torch.Tensor) -> None:
+    model.train()
+    model[0].eval()
+    medsaliency.explain(model, images, methods=["grad_cam"])
+    assert model.training
+    assert not model[0].training
+
+
+def test_evaluate_gives_one_row_an_image_method_and_measure(model: nn.Module, images: torch.Tensor) -> None:
+    lesion = torch.zeros(16, 16, dtype=torch.bool)
+    lesion[3:6, 4:9] = True
+    maps = {"truth": lesion.float().expand(5, 16, 16), "opposite": 1 - lesion.float().expand(5, 16, 16)}
+    table = medsaliency.evaluate(model, images, None, maps, lesions=[lesion, None, lesion, lesion, lesion])
+    assert len(table) == 5 * 2 * 8
+    pointing = table[table["metric"] == "pointing_game"].pivot(index="sample", columns="method", values="value")
+    assert pointing["truth"].tolist()[::2] == [1, 1, 1]
+    assert pointing["opposite"].tolist()[::2] == [0, 0, 0]
+    assert np.isnan(pointing["truth"][1])
+    assert table.query("sample == 1 and metric == 'lesion_auprc'")["reason"].unique().tolist() == ["no lesion mask"]
+
+
+def test_methods_and_metrics_of_ones_own_are_taken(model: nn.Module, images: torch.Tensor) -> None:
+    maps = medsaliency.explain(model, images, methods={"magnitude": Gradient(absolute=True)})
+    assert float(maps["magnitude"].min()) >= 0
+    table = medsaliency.evaluate(model, images, None, maps, metrics={"near": PointingGame(tolerance=2)})
+    assert table["metric"].unique().tolist() == ["pointing_game"]
+
+
+def test_a_single_logit_module_has_two_classes(images: torch.Tensor) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(256, 1, bias=False))
+    maps = medsaliency.explain(module, images, [1] * 5, methods=["gradient"])
+    expected = module[1].weight.detach().reshape(1, 16, 16).expand(5, 16, 16)
+    torch.testing.assert_close(maps["gradient"], expected)
+    other = medsaliency.explain(module, images, [0] * 5, methods=["gradient"])
+    torch.testing.assert_close(other["gradient"], -expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": [0, 1]}, "expected one target an image, 5"),
+        ({"targets": [0, 1, 2, 3, 0]}, "target of image 3: expected 0 to 2"),
+        ({"methods": ["gradcam"]}, "did you mean 'grad_cam'"),
+        ({"images": torch.rand(5, 16, 16)}, r"expected images of shape \(N, C, H, W\)"),
+        ({"images": torch.full((5, 1, 16, 16), float("nan"))}, "NaN or infinity"),
+        ({"target_layer": "7"}, "unknown layer '7'"),
+    ],
+)
+def test_what_does_not_fit_is_said(
+    model: nn.Module, images: torch.Tensor, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(medsaliency.MedsaliencyError, match=message):
+        medsaliency.explain(**{"model": model, "images": images, **change})  # type: ignore[arg-type]
+
+
+def test_evaluate_refuses_what_does_not_fit(model: nn.Module, images: torch.Tensor) -> None:
+    with pytest.raises(medsaliency.MedsaliencyError, match=r"expected maps 'a' of shape \(5, 16, 16\)"):
+        medsaliency.evaluate(model, images, None, {"a": torch.zeros(4, 16, 16)})
+    with pytest.raises(medsaliency.MedsaliencyError, match="lesion mask or None an image, 5, got 1"):
+        medsaliency.evaluate(model, images, None, {}, lesions=[None])
+
+
+def test_show_returns_a_figure_that_a_notebook_displays(model: nn.Module, images: torch.Tensor) -> None:
+    figure = medsaliency.show(images, medsaliency.explain(model, images, methods=["gradient", "edge"]))
+    assert len(figure.axes) >= 15
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_importing_takes_under_three_tenths_of_a_second_beyond_torch() -> None:
+    code = (
+        "import time, torch; begin = time.perf_counter(); import medsaliency; "
+        "print(time.perf_counter() - begin, medsaliency.__version__)"
+    )
+    seconds = [
+        float(
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()[0]
+        )
+        for _ in range(2)
+    ]
+    assert min(seconds) < 0.3
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'explane'"):
+        medsaliency.explane  # noqa: B018

@@ -1,0 +1,164 @@
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from medsaliency.cli import app
+
+COMMANDS = (
+    ["demo"], ["study"], ["train"], ["explain"], ["report"], ["data", "check"], ["methods"], ["metrics"], ["models"],
+)  # fmt: skip
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """The command as a user runs it, in an empty folder."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = "from medsaliency.cli import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+
+    return call
+
+
+def write_images(folder: Path, per_class: int = 12, size: int = 48) -> None:
+    """Two classes that differ in brightness."""
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("dark", "bright")):
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            pixels = rng.integers(0, 100, (size, size)) + 120 * k
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{name}{i:02d}.png")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Example: medsaliency " + " ".join(command) in re.sub(r"\s+", " ", result.output)
+
+
+def test_lists_name_every_method_metric_and_architecture() -> None:
+    for command, names in (("methods", ("score_cam", "random")), ("metrics", ("sic_webp", "lesion_auprc"))):
+        text = CliRunner().invoke(app, [command], env={"COLUMNS": "200"}).output
+        assert all(name in text for name in names)
+    text = CliRunner().invoke(app, ["models", "xception"]).output
+    assert "legacy_xception" in text
+    assert "xception  (of the paper)" in text
+
+
+def test_a_study_of_ones_own_folder_then_explain_report_and_train(run: Run, tmp_path: Path) -> None:
+    write_images(tmp_path / "images")
+    (tmp_path / "own.yaml").write_text(
+        "name: own\ndata: {source: folder, size: 48}\ntraining: {epochs: 3, batch_size: 8}\n"
+        "explain: {images: 4, methods: [gradient, grad_cam, random]}\nstatistics: {draws: 100}\n"
+    )
+    done = run("study", "own.yaml", "--data-root", "images", "--set", "training.learning_rate=0.005")
+    assert done.returncode == 0, done.stderr
+    assert "Accuracy on" in done.stdout
+    assert "runs/own/report.html" in done.stdout.replace("\n", "")
+    assert (tmp_path / "runs/own/scores.parquet").is_file()
+    report = tmp_path / "runs/own/report.html"
+    report.unlink()
+    assert run("report", "runs/own").returncode == 0
+    assert report.stat().st_size > 10_000
+    done = run("explain", "images/bright/bright00.png", "--checkpoint", "runs/own", "--methods", "gradient, grad_cam")
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "explanations").iterdir()} == {"bright00.png", "bright00.npz"}
+    done = run("train", "own.yaml", "--data-root", "images", "--output", "model")
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "model").iterdir()} == {"model.safetensors", "model.json"}
+    again = run("study", "own.yaml", "--data-root", "images", "--set", "seed=9")
+    assert again.returncode == 2
+    assert "another study (it differs in seed" in again.stderr
+
+
+def _bad_manifest(folder: Path, text: str) -> None:
+    write_images(folder, per_class=3)
+    (folder / "manifest.csv").write_text(text)
+
+
+def _nan_weights(folder: Path) -> None:
+    import torch
+
+    from medsaliency.model import checkpoint
+    from medsaliency.model.classifier import Classifier
+    from medsaliency.model.zoo import build
+
+    module = build("small_cnn", classes=2)
+    with torch.no_grad():
+        module.head[2].bias.fill_(float("nan"))  # type: ignore[index, union-attr, operator]
+    checkpoint.save(Classifier(module, ["a", "b"], size=48), folder, architecture="small_cnn")
+
+
+def _color_stack(path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8, 2), np.uint8), mode="LA").save(path)
+
+
+ROWS = "image,label\n" + "".join(f"{c}/{c}{i:02d}.png,{c}\n" for c in ("dark", "bright") for i in range(3))
+BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
+    "no manifest": (lambda _: None, ["data", "check", "none"], "no such file or folder"),
+    "empty manifest": (
+        lambda p: _bad_manifest(p / "d", "image,label\n"), ["data", "check", "d"], "manifest.csv"),
+    "label with one image": (
+        lambda p: _bad_manifest(p / "d", ROWS + "dark/dark00.png,rare\n".replace("dark00", "dark02x")),
+        ["data", "check", "d"], "'rare'"),
+    "unreadable image": (
+        lambda p: (write_images(p / "d"), (p / "d/dark/dark03.png").write_bytes(b"not an image")),
+        ["study", "c.yaml", "--data-root", "d", "--set", "data.source=folder"], "dark/dark03.png: expected an image"),
+    "unknown architecture": (
+        lambda p: write_images(p / "d"),
+        ["study", "c.yaml", "--data-root", "d", "--set", "model.architecture=resnet81"], "did you mean 'resnet18'"),
+    "unknown method": (
+        lambda _: None, ["study", "c.yaml", "--set", "explain.methods=[grad_camp]"], "did you mean 'grad_cam'"),
+    "unknown layer": (
+        lambda p: write_images(p / "d"),
+        ["study", "c.yaml", "--data-root", "d", "--set", "model.target_layer=stage7"], "unknown layer 'stage7'"),
+    "no data root": (lambda _: None, ["study", "c.yaml", "--set", "data.source=folder"], "--data-root"),
+    "not a checkpoint": (
+        lambda p: write_images(p / "d"), ["explain", "d/dark/dark00.png", "--checkpoint", "d"], "a checkpoint folder"),
+    "NaN in the logits": (
+        lambda p: (write_images(p / "d"), _nan_weights(p / "m")),
+        ["explain", "d/dark/dark00.png", "--checkpoint", "m"], "expected finite logits"),
+    "missing image to explain": (
+        lambda p: _nan_weights(p / "m"), ["explain", "none.png", "--checkpoint", "m"], "none.png: no such image file"),
+    "no such run": (lambda _: None, ["report", "runs/none"], "expected the folder of a finished study"),
+    "unknown model": (lambda _: None, ["models", "resnot"], "no architecture's name contains 'resnot'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_exit_code_two_and_leaves_nothing(case: str, run: Run, tmp_path: Path) -> None:
+    prepare, arguments, message = BAD[case]
+    (tmp_path / "c.yaml").write_text(
+        "name: c\ndata: {source: folder, size: 48}\ntraining: {epochs: 1, batch_size: 4}\n"
+    )
+    prepare(tmp_path)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    result = run(*arguments)
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("medsaliency: ")]
+    assert len(lines) == 1, result.stderr
+    assert message in lines[0]
+    assert "Traceback" not in result.stderr
+    left = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    # A study writes down its configuration and splits before it reads images; both are whole.
+    assert {path.name for path in left} <= {"study.yaml", "splits.csv"}
+
+
+def test_data_check_reports_counts_and_problems(run: Run, tmp_path: Path) -> None:
+    write_images(tmp_path / "d")
+    (tmp_path / "d/dark/copy.png").write_bytes((tmp_path / "d/bright/bright00.png").read_bytes())
+    result = run("data", "check", "d")
+    assert result.returncode == 0, result.stderr
+    assert "25 images" in result.stdout
+    assert "problem: pairs of identical images" in result.stdout
