@@ -51,6 +51,13 @@ def test_accuracy_comes_with_its_interval_and_the_number_of_images(contents: Con
     assert said(contents, "Model") == "The model's accuracy on 100 images is 90.6% (95% interval 84.1% to 95.2%)."
 
 
+def test_unknown_patients_are_a_caution_and_known_ones_none(contents: Contents) -> None:
+    for known in (True, False):
+        data = {**contents.provenance["data"], "patients_known": known}
+        said = findings(replace(contents, provenance={**contents.provenance, "data": data}))
+        assert any("No image names its patient" in finding.text for finding in said) is not known
+
+
 def test_an_undefined_accuracy_is_said_to_be(contents: Contents) -> None:
     unknown = {"images": 3, "accuracy": {"value": math.nan, "low": math.nan, "high": math.nan}}
     assert said(replace(contents, performance=unknown), "Model") == "The model's accuracy on 3 images is undefined."

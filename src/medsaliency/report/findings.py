@@ -43,7 +43,7 @@ class Finding:
 
 def findings(contents: Contents) -> list[Finding]:
     """Return all findings, in reading order."""
-    parts = (accuracy, lesions, information, noise, further, few, exclusions)
+    parts = (accuracy, patients, lesions, information, noise, further, few, exclusions)
     return [finding for part in parts for finding in part(contents)]
 
 
@@ -59,6 +59,14 @@ def accuracy(contents: Contents) -> list[Finding]:
     if percent(low) == "undefined" or percent(high) == "undefined":
         return [Finding("Model", text + "; its interval is undefined.", "caution")]
     return [Finding("Model", f"{text} ({coverage(contents)} interval {percent(low, 1)} to {percent(high, 1)}).")]
+
+
+def patients(contents: Contents) -> list[Finding]:
+    """Warn where no image names its patient: neither the splits nor the intervals can take patients into account."""
+    if (contents.provenance.get("data") or {}).get("patients_known", True):
+        return []
+    text = "No image names its patient: images of one patient may be in training and evaluation alike, which flatters"
+    return [Finding("Patients", f"{text} the model, and the intervals, which take images as independent.", "caution")]
 
 
 def lesions(contents: Contents) -> list[Finding]:

@@ -43,6 +43,7 @@ def describe(
             "counts": counts,
             "fingerprint": _fingerprint(dataset),
             "explained": len(explained),
+            "patients_known": any(record.patient != record.id for record in dataset.records),
         },
         "model": {
             "architecture": study.model.architecture,

@@ -17,7 +17,6 @@ import zarr
 from medsaliency.study.config import Study, dump_study
 from medsaliency.types import MedsaliencyError
 
-
 PLANS = {"study.yaml", "splits.csv"}
 """What a run writes before it has made anything."""
 
