@@ -88,6 +88,9 @@ def test_a_single_logit_module_has_two_classes(images: torch.Tensor) -> None:
         ({"images": torch.rand(5, 16, 16)}, r"expected images of shape \(N, C, H, W\)"),
         ({"images": torch.full((5, 1, 16, 16), float("nan"))}, "NaN or infinity"),
         ({"target_layer": "7"}, "unknown layer '7'"),
+        ({"images": torch.rand(0, 1, 16, 16)}, "N at least 1"),
+        ({"batch_size": 0}, "batch_size of at least 1"),
+        ({"targets": ["tumor"] * 5}, "class indices"),
     ],
 )
 def test_what_does_not_fit_is_said(
@@ -101,7 +104,18 @@ def test_evaluate_refuses_what_does_not_fit(model: nn.Module, images: torch.Tens
     with pytest.raises(medsaliency.MedsaliencyError, match=r"expected maps 'a' of shape \(5, 16, 16\)"):
         medsaliency.evaluate(model, images, None, {"a": torch.zeros(4, 16, 16)})
     with pytest.raises(medsaliency.MedsaliencyError, match="lesion mask or None an image, 5, got 1"):
-        medsaliency.evaluate(model, images, None, {}, lesions=[None])
+        medsaliency.evaluate(model, images, None, {"a": torch.zeros(5, 16, 16)}, lesions=[None])
+    with pytest.raises(medsaliency.MedsaliencyError, match="at least one method"):
+        medsaliency.evaluate(model, images, None, {})
+
+
+def test_arrays_and_single_names_do_as_well(model: nn.Module, images: torch.Tensor) -> None:
+    maps = medsaliency.explain(model, images.numpy(), np.array([0, 1, 2, 0, 1]), "gradient")
+    assert list(maps) == ["gradient"]
+    arrays = {name: found.numpy() for name, found in maps.items()}
+    lesions = np.ones((5, 16, 16), dtype=bool)
+    table = medsaliency.evaluate(model, images.numpy(), None, arrays, lesions=lesions, metrics="pointing_game")
+    assert table["reason"].unique().tolist() == ["the lesion covers the whole image"]
 
 
 def test_show_returns_a_figure_that_a_notebook_displays(model: nn.Module, images: torch.Tensor) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medsaliency.attribution import METHODS, make_method
@@ -19,14 +20,16 @@ from medsaliency.model.probe import Probe
 from medsaliency.report.notebook import show
 from medsaliency.types import MedsaliencyError, generator
 
+Images = Tensor | NDArray[Any]
+
 __all__ = ["as_classifier", "evaluate", "explain", "show"]
 
 
 def explain(
     model: nn.Module | Classifier,
-    images: Tensor,
+    images: Images,
     targets: Tensor | Sequence[int] | None = None,
-    methods: Sequence[str] | Mapping[str, Method] | None = None,
+    methods: str | Sequence[str] | Mapping[str, Method] | None = None,
     *,
     target_layer: str | None = None,
     seed: int = 0,
@@ -36,7 +39,7 @@ def explain(
 
     Args:
         model: Any module from (N, C, H, W) to logits (N, K), or a :class:`Classifier` with its own preprocessing.
-        images: (N, C, H, W) float32 as the model takes them.
+        images: (N, C, H, W) as the model takes them, a tensor or an array.
         targets: The class explained in each image, (N,); None explains the predicted one.
         methods: Names from ``medsaliency methods``, or names of your own with method objects; None for all.
         target_layer: Layer that CAM methods read; None finds it.
@@ -57,6 +60,7 @@ def explain(
         >>> {name: tuple(found.shape) for name, found in maps.items()}
         {'gradient': (2, 8, 8), 'random': (2, 8, 8)}
     """
+    images = _images(images, batch_size)
     classifier = as_classifier(model, images)
     if target_layer is not None:
         classifier.use_layer(target_layer)
@@ -74,12 +78,12 @@ def explain(
 
 def evaluate(
     model: nn.Module | Classifier,
-    images: Tensor,
+    images: Images,
     targets: Tensor | Sequence[int] | None,
-    maps: Mapping[str, Tensor],
+    maps: Mapping[str, Images],
     *,
-    lesions: Sequence[Tensor | None] | Tensor | None = None,
-    metrics: Sequence[str] | Mapping[str, Metric] | None = None,
+    lesions: Sequence[Images | None] | Images | None = None,
+    metrics: str | Sequence[str] | Mapping[str, Metric] | None = None,
     seed: int = 0,
     batch_size: int = 16,
 ) -> pd.DataFrame:
@@ -87,7 +91,7 @@ def evaluate(
 
     Args:
         model: As for :func:`explain`.
-        images: (N, C, H, W) float32; in [0, 1] for the information curves.
+        images: (N, C, H, W), a tensor or an array; in [0, 1] for the information curves.
         targets: As for :func:`explain`; the class whose score the curves follow.
         maps: For each method (N, H, W), as :func:`explain` returns them.
         lesions: (H, W) bool or None an image, for metrics that compare with the truth.
@@ -102,13 +106,18 @@ def evaluate(
     Raises:
         MedsaliencyError: If a metric is unknown, or images, targets, maps, lesions and model do not fit.
     """
+    images = _images(images, batch_size)
     classifier = as_classifier(model, images)
     wanted = _targets(targets, len(images))
-    masks = [None] * len(images) if lesions is None else list(lesions)
+    given_maps = {name: torch.as_tensor(found) for name, found in maps.items()}
+    if not given_maps:
+        raise MedsaliencyError("evaluate: expected maps of at least one method, got none")
+    given = [None] * len(images) if lesions is None else list(lesions)
+    masks = [None if mask is None else torch.as_tensor(mask) for mask in given]
     if len(masks) != len(images):
         raise MedsaliencyError(f"evaluate: expected a lesion mask or None an image, {len(images)}, got {len(masks)}")
     shape = (len(images), *images.shape[2:])
-    for method, saliency in maps.items():
+    for method, saliency in given_maps.items():
         if tuple(saliency.shape) != shape:
             raise MedsaliencyError(f"evaluate: expected maps {method!r} of shape {shape}, got {tuple(saliency.shape)}")
     rows: list[dict[str, Any]] = []
@@ -116,7 +125,7 @@ def evaluate(
         part = slice(start, start + batch_size)
         probe = Probe(classifier, images[part], None if wanted is None else wanted[part], masks[part])
         for name, metric in _metrics(metrics).items():
-            for method, saliency in maps.items():
+            for method, saliency in given_maps.items():
                 rngs = [generator(seed, str(start + i), name) for i in range(len(probe))]
                 for measure, scores in metric(probe, saliency[part], rngs).items():
                     for i, score in enumerate(scores):
@@ -141,12 +150,10 @@ def as_classifier(model: nn.Module | Classifier, images: Tensor) -> Classifier:
         images: (N, C, H, W), of which one is shown to a module to count its outputs.
 
     Raises:
-        MedsaliencyError: If the images are not (N, C, H, W), or the module does not return (N, K).
+        MedsaliencyError: If the module does not return (N, K).
     """
     if isinstance(model, Classifier):
         return model
-    if images.ndim != 4 or len(images) == 0:
-        raise MedsaliencyError(f"expected images of shape (N, C, H, W) with N at least 1, got {tuple(images.shape)}")
     training = {module: module.training for module in model.modules()}
     first = next(model.parameters(), None)
     try:
@@ -163,22 +170,37 @@ def as_classifier(model: nn.Module | Classifier, images: Tensor) -> Classifier:
     return Classifier(model, classes, channels=images.shape[1], output="single_logit" if outputs == 1 else "softmax")
 
 
-def _methods(methods: Sequence[str] | Mapping[str, Method] | None) -> Mapping[str, Method]:
+def _images(images: Images, batch_size: int) -> Tensor:
+    """Images as a tensor, checked before anything is run on them."""
+    found = torch.as_tensor(images)
+    if found.ndim != 4 or len(found) == 0:
+        raise MedsaliencyError(f"expected images of shape (N, C, H, W) with N at least 1, got {tuple(found.shape)}")
+    if batch_size < 1:
+        raise MedsaliencyError(f"expected a batch_size of at least 1, got {batch_size}")
+    return found
+
+
+def _methods(methods: str | Sequence[str] | Mapping[str, Method] | None) -> Mapping[str, Method]:
     if isinstance(methods, Mapping):
         return methods
-    return {name: make_method(name) for name in (METHODS if methods is None else methods)}
+    names = [methods] if isinstance(methods, str) else METHODS if methods is None else methods
+    return {name: make_method(name) for name in names}
 
 
-def _metrics(metrics: Sequence[str] | Mapping[str, Metric] | None) -> Mapping[str, Metric]:
+def _metrics(metrics: str | Sequence[str] | Mapping[str, Metric] | None) -> Mapping[str, Metric]:
     if isinstance(metrics, Mapping):
         return metrics
-    return {name: make_metric(name) for name in (METRICS if metrics is None else metrics)}
+    names = [metrics] if isinstance(metrics, str) else METRICS if metrics is None else metrics
+    return {name: make_metric(name) for name in names}
 
 
 def _targets(targets: Tensor | Sequence[int] | None, count: int) -> Tensor | None:
     if targets is None:
         return None
-    wanted = torch.as_tensor(np.asarray(targets), dtype=torch.int64)
+    found = np.asarray(targets)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise MedsaliencyError(f"expected targets as class indices (whole numbers), got {found.dtype} values")
+    wanted = torch.as_tensor(found, dtype=torch.int64)
     if wanted.shape != (count,):
         raise MedsaliencyError(f"expected one target an image, {count}, got shape {tuple(wanted.shape)}")
     return wanted

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from medsaliency.types import MedsaliencyError
 
@@ -73,7 +73,7 @@ def study(
     from medsaliency.study.config import load_study
     from medsaliency.study.pipeline import run_study
 
-    root = None if data_root is None else str(data_root)
+    root = None if data_root is None else str(data_root.resolve())
     settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
     _finish(run_study(settings, output or Path("runs") / settings.name, bars))
 
@@ -97,7 +97,7 @@ def train(
 
     if output.exists():
         raise MedsaliencyError(f"{output}: expected a new folder for the checkpoint, it exists; name another")
-    root = None if data_root is None else str(data_root)
+    root = None if data_root is None else str(data_root.resolve())
     settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
     dataset = load_data(settings)
     classifier = train_model(settings, dataset, output, bars)
@@ -242,10 +242,10 @@ def _finish(store: Store) -> None:
     )
     summary = store.read_table("statistics/summary.parquet")
     means = summary[summary["images"] > 0].pivot(index="method", columns="metric", values="mean")
-    table = Table("mean of", *(name.replace("_", "\n", 1) for name in summary["metric"].unique() if name in means))
+    measures = [name for name in summary["metric"].unique() if name in means]
+    table = Table(Column("mean of", no_wrap=True), *(name.replace("_", "\n", 1) for name in measures))
     for method in summary["method"].unique():
-        cells = [means.loc[method, name] for name in summary["metric"].unique() if name in means]
-        table.add_row(str(method), *(f"{value:.3f}" for value in cells))
+        table.add_row(str(method), *(f"{means.loc[method, name]:.3f}" for name in measures))
     out.print(table)
     out.print(f"Report: {(store.path / 'report.html').resolve()}", soft_wrap=True)
 

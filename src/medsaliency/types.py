@@ -27,7 +27,9 @@ class MedsaliencyError(Exception):
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of ``options``, or a list of them where none is close."""
     known = sorted(options)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    likeness = {option: difflib.SequenceMatcher(None, name, option).ratio() for option in known}
+    best = max(likeness.values(), default=0.0)
+    close = sorted((o for o in known if likeness[o] >= max(0.5, best - 0.1)), key=lambda o: -likeness[o])[:3]
     if close:
         return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "; known: " + ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")

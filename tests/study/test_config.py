@@ -28,8 +28,15 @@ def test_what_is_saved_is_what_ran(tmp_path: Path) -> None:
 def test_every_field_can_be_overridden() -> None:
     study = load_study(CONFIGS[0], ["training.epochs=3", "explain.methods.smoothgrad.samples=7", "data.channels=3"])
     assert study.training.epochs == 3
-    assert study.explain.methods == {"smoothgrad": {"samples": 7, "noise": 0.15, "absolute": False}}
     assert study.data.channels == 3
+    assert list(study.explain.methods) == list(Study().explain.methods)
+    assert study.explain.methods["smoothgrad"] == {"samples": 7, "noise": 0.15, "absolute": True}
+
+
+def test_one_parameter_of_a_list_of_names_can_be_overridden() -> None:
+    study = load_study(None, ["explain.methods=[gradient, smoothgrad]", "explain.methods.smoothgrad.samples=7"])
+    assert list(study.explain.methods) == ["gradient", "smoothgrad"]
+    assert study.explain.methods["smoothgrad"] == {"samples": 7, "noise": 0.15, "absolute": False}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +46,9 @@ def test_every_field_can_be_overridden() -> None:
         ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'epochs'?"),
         ("data.siz=3", "unknown key 'data.siz'; did you mean 'size'"),
         ("data.size=3", "data.size: input should be greater than or equal to 32, got 3"),
+        ("training.epochs=0", "expected epochs, batch_size and patience >= 1"),
+        ("training.learning_rate=-1", "learning_rate > 0"),
+        ("device=cudda", "'cudda' cannot be used here"),
         ("training.epochs=many", "training.epochs: input should be a valid integer"),
         ("explain.methods=[gradcam]", "unknown method 'gradcam'; did you mean 'grad_cam'"),
         ("explain.methods={smoothgrad: {sample: 3}}", "no parameter 'sample'; did you mean 'samples'?"),

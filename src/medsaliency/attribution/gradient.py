@@ -18,7 +18,7 @@ class Gradient:
     Costs one forward and backward pass, shared through the probe.
 
     Args:
-        absolute: Magnitudes summed over channels, as the paper plots them, instead of the signed sum.
+        absolute: Magnitudes summed over channels instead of the signed sum (the paper takes their maximum).
     """
 
     absolute: bool = False

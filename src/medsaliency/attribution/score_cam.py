@@ -16,10 +16,10 @@ from medsaliency.types import Generators
 class ScoreCAM:
     """Feature maps weighted by how well the image, seen through each of them, still scores; no gradient.
 
-    Every feature map is upsampled, scaled to [0, 1] and multiplied with the display-range image; the target's
-    probabilities of these K images, through a softmax over K, are the weights. A map that is constant has no range to
-    scale and shows the black image. Costs as many forward passes as there are feature maps that are not constant,
-    plus one; only one micro-batch of masked images is held at a time.
+    Every feature map is upsampled, scaled to [0, 1] and multiplied with the display-range image; the target's logits
+    of these K images, through a softmax over K, are the weights (a baseline's logit, the same for all, drops out of
+    it). A map that is constant has no range to scale and shows the black image. Costs as many forward passes as there
+    are feature maps that are not constant, plus one; only one micro-batch of masked images is held at a time.
     """
 
     def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
@@ -35,12 +35,12 @@ class ScoreCAM:
         size = (image.shape[1], image.shape[2])
         low, high = activations.amin(dim=(1, 2)), activations.amax(dim=(1, 2))
         varied = (high > low).nonzero().flatten()
-        black = probe.classifier.probabilities(torch.zeros_like(image)[None])[0, target]
+        black = probe.classifier.logits(torch.zeros_like(image)[None])[0, target]
         scores = black.repeat(len(activations))
         for part in varied.split(probe.classifier.batch_size):
             masks = upsample(activations[part][:, None], size)
             # Upsampling is linear, so the map's own extremes after it scale it to [0, 1].
             floor, ceiling = masks.amin(dim=(2, 3), keepdim=True), masks.amax(dim=(2, 3), keepdim=True)
             masks = (masks - floor) / (ceiling - floor).clamp(min=torch.finfo(masks.dtype).tiny)
-            scores[part] = probe.classifier.probabilities(masks * image)[:, target]
+            scores[part] = probe.classifier.logits(masks * image)[:, target]
         return scores.softmax(dim=0)

@@ -61,7 +61,7 @@ def _decode(path: Path, name: str) -> np.ndarray:
     """Pixels of a file as (H, W) or (H, W, 3), in the file's own depth."""
     try:
         if not path.is_file():
-            raise MedsaliencyError(f"{name}: no such image file; check the path, or remove its row")
+            raise MedsaliencyError(f"{name}: no such image file; check the path")
         with Image.open(path) as image:
             # Pillow's own limit only warns, and silencing a warning is not safe in a pool of threads.
             if image.width * image.height > MAX_PIXELS:

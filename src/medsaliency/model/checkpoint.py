@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from medsaliency.model.classifier import Classifier
+from medsaliency.model.classifier import Classifier, Output
 from medsaliency.model.zoo import build
 from medsaliency.types import MedsaliencyError
 
@@ -68,12 +69,15 @@ def save(
         raise
 
 
-def load(folder: Path, *, device: str | None = None, batch_size: int = 32) -> Classifier:
-    """Read a checkpoint that :func:`save` wrote.
+def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32) -> Classifier:
+    """Read a checkpoint that :func:`save` wrote, or the one in a run's folder.
 
     Raises:
         MedsaliencyError: If a file is missing or unreadable, or the weights do not fit the architecture.
     """
+    folder = Path(folder)
+    if (folder / "model").is_dir():
+        folder = folder / "model"
     description = _describe(folder)
     module = build(
         description["architecture"],
@@ -101,7 +105,7 @@ def load(folder: Path, *, device: str | None = None, batch_size: int = 32) -> Cl
 
 
 def load_state_dict(
-    path: Path,
+    path: Path | str,
     *,
     architecture: str,
     classes: Sequence[str],
@@ -109,31 +113,48 @@ def load_state_dict(
     size: int | None = None,
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
+    output: Output = "softmax",
+    target_layer: str | None = None,
+    device: str | None = None,
 ) -> Classifier:
     """Read a ``.pt`` or ``.pth`` state dict (weights only; a pickled object is refused) into an architecture.
 
     A dict that holds the weights under ``state_dict`` or ``model`` is opened, and a ``module.`` prefix (as
-    DataParallel writes) dropped.
+    DataParallel writes) dropped. The other arguments are those of :class:`Classifier`.
 
     Raises:
         MedsaliencyError: If the file is missing, holds anything but tensors, or does not fit.
     """
+    path = Path(path)
     if not path.is_file():
         raise MedsaliencyError(f"{path}: no such file of weights")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise MedsaliencyError(f"{path}: cannot be read as a state dict of plain tensors ({first})") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise MedsaliencyError(
+            f"{path}: cannot be read as a state dict of plain tensors; it is damaged, or holds other objects, which "
+            "could run code when read: save module.state_dict() instead"
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise MedsaliencyError(f"{path}: expected a state dict (names to tensors), got {type(state).__name__}")
     state = {name.removeprefix("module."): value for name, value in state.items()}
-    module = build(architecture, classes=len(classes), channels=channels, size=size)
+    outputs = 1 if output == "single_logit" else len(classes)
+    module = build(architecture, classes=outputs, channels=channels, size=size)
     _fit(module, state, str(path))
-    return Classifier(module, classes, channels=channels, size=size, mean=mean, std=std)
+    return Classifier(
+        module,
+        classes,
+        channels=channels,
+        size=size,
+        mean=mean,
+        std=std,
+        output=output,
+        target_layer=target_layer,
+        device=device,
+    )
 
 
 def _describe(folder: Path) -> dict[str, Any]:

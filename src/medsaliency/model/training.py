@@ -36,11 +36,14 @@ class Training:
             dominate).
         patience: Epochs without a lower validation loss after which training stops.
         seed: Of order, augmentation and dropout.
+
+    Raises:
+        MedsaliencyError: If a value is out of its range.
     """
 
-    epochs: int = 12
+    epochs: int = 20
     batch_size: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
     flip: bool = True
@@ -50,6 +53,15 @@ class Training:
     class_weights: bool = True
     patience: int = 6
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least_one = min(self.epochs, self.batch_size, self.patience) >= 1
+        not_negative = min(self.weight_decay, self.rotation, self.zoom, self.shift) >= 0
+        if not (at_least_one and not_negative and self.learning_rate > 0 and 0 <= self.label_smoothing < 1):
+            raise MedsaliencyError(
+                "training: expected epochs, batch_size and patience >= 1, learning_rate > 0, label_smoothing in [0, 1) "
+                f"and no negative weight_decay, rotation, zoom or shift, got {self}"
+            )
 
 
 @dataclass(frozen=True)

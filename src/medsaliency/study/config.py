@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, field_validator
 
@@ -151,10 +152,29 @@ class Study(Section):
     device: str | None = None
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
-    training: TrainingSection = TrainingSection(epochs=20, learning_rate=4e-3)  # type: ignore[valid-type]
+    training: TrainingSection = TrainingSection()  # type: ignore[valid-type]
     explain: ExplainSection = ExplainSection()
     evaluate: EvaluateSection = EvaluateSection()
     statistics: StatisticsSection = StatisticsSection()
+
+    @field_validator("device")
+    @classmethod
+    def _present(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                torch.empty(0, device=value)
+            except (RuntimeError, AssertionError) as error:
+                raise ValueError(f"{value!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
+        return value
+
+    @field_validator("training")
+    @classmethod
+    def _in_range(cls, value: Any) -> Any:
+        try:
+            Training(**value.model_dump())
+        except MedsaliencyError as error:
+            raise ValueError(str(error)) from error
+        return value
 
 
 def load_study(path: Path | None, overrides: Sequence[str] = (), **values: Any) -> Study:
@@ -204,10 +224,14 @@ def _parse(text: str, name: str) -> Any:
 
 
 def _put(settings: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key."""
+    """Set a dotted key; a section that is not there starts as the default one, a list of names as their mapping."""
     *sections, last = key.split(".")
+    default: Any = Study().model_dump()
     for section in sections:
-        inner = settings.setdefault(section, {})
+        default = default.get(section) if isinstance(default, dict) else None
+        inner = settings.setdefault(section, default if isinstance(default, dict) else {})
+        if isinstance(inner, list):
+            inner = settings[section] = {str(name): {} for name in inner}
         if not isinstance(inner, dict):
             raise MedsaliencyError(f"--set {key}: {section!r} is a value, not a section")
         settings = inner

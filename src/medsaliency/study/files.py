@@ -55,11 +55,12 @@ def explain_files(
         MedsaliencyError: If a file, the checkpoint, or a name cannot be used.
     """
     names = [path.stem for path in images]
+    if methods is not None and not methods:
+        raise MedsaliencyError(f"explain: expected at least one method; known: {', '.join(METHODS)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise MedsaliencyError(f"explain: two images are called {twice[0]!r}; results are named after them, rename one")
-    folder = checkpoint / "model" if (checkpoint / "model").is_dir() else checkpoint
-    classifier = checkpoints.load(folder, device=default_device())
+    classifier = checkpoints.load(checkpoint, device=default_device())
     if target is not None and target not in classifier.classes:
         raise MedsaliencyError(f"explain: unknown class {target!r}{nearest(target, classifier.classes)}")
     chosen = {name: make_method(name) for name in (methods if methods is not None else METHODS)}

@@ -74,7 +74,10 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
             predictions, classifier.classes, seed=study.seed, draws=study.statistics.draws, level=study.statistics.level
         )
         store.write_json("statistics/performance.json", found)
-    store.write_json("provenance.json", describe(study, dataset, classifier, explained, clock.seconds))
+    # A study that went on has spent both the seconds of before and those of now.
+    before = store.read_json("provenance.json")["seconds"] if store.has("provenance.json") else {}
+    spent = {name: round(before.get(name, 0) + clock.seconds.get(name, 0), 3) for name in {**before, **clock.seconds}}
+    store.write_json("provenance.json", describe(study, dataset, classifier, explained, spent))
     results.write_statistics(store, study)
     write_report(store)
     return store
