@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -100,8 +101,24 @@ def _nan_weights(folder: Path) -> None:
     checkpoint.save(Classifier(module, ["a", "b"], size=48), folder, architecture="small_cnn")
 
 
-def _color_stack(path: Path) -> None:
-    Image.fromarray(np.zeros((8, 8, 2), np.uint8), mode="LA").save(path)
+def _masked_manifest(folder: Path) -> None:
+    write_images(folder)
+    Image.new("1", (20, 20)).save(folder / "mask.png")
+    rows = [f"{c}/{c}{i:02d}.png,{c},mask.png" for c in ("dark", "bright") for i in range(12)]
+    (folder / "manifest.csv").write_text("image,label,mask\n" + "\n".join(rows) + "\n")
+
+
+def _five_channels(path: Path) -> None:
+    tifffile.imwrite(path, np.zeros((48, 48, 5), np.uint8), photometric="minisblack")
+
+
+def _nan_image(path: Path) -> None:
+    Image.fromarray(np.full((48, 48), np.nan, dtype=np.float32)).save(path)
+
+
+def _rename_architecture(folder: Path) -> None:
+    text = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(text.replace("small_cnn", "resnet10t"))
 
 
 ROWS = "image,label\n" + "".join(f"{c}/{c}{i:02d}.png,{c}\n" for c in ("dark", "bright") for i in range(3))
@@ -123,6 +140,21 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "unknown layer": (
         lambda p: write_images(p / "d"),
         ["study", "c.yaml", "--data-root", "d", "--set", "model.target_layer=stage7"], "unknown layer 'stage7'"),
+    "mask of another size": (
+        lambda p: _masked_manifest(p / "d"),
+        ["study", "c.yaml", "--data-root", "d", "--set", "data.source=manifest"], "lesion mask of the image's size"),
+    "image of five channels": (
+        lambda p: (write_images(p / "d"), _five_channels(p / "d/dark/dark03.png")),
+        ["study", "c.yaml", "--data-root", "d"], "dark/dark03.png"),
+    "NaN in the image": (
+        lambda p: (write_images(p / "d"), _nan_image(p / "d/dark/dark03.tif")),
+        ["study", "c.yaml", "--data-root", "d"], "NaN or infinity"),
+    "weights of another architecture": (
+        lambda p: (_nan_weights(p / "m"), _rename_architecture(p / "m")),
+        ["explain", "c.yaml", "--checkpoint", "m"], "the weights do not fit the architecture"),
+    "output of something else": (
+        lambda p: write_images(p / "d"),
+        ["study", "c.yaml", "--data-root", "d", "--output", "d"], "exists and is not a run of a study"),
     "no data root": (lambda _: None, ["study", "c.yaml", "--set", "data.source=folder"], "--data-root"),
     "not a checkpoint": (
         lambda p: write_images(p / "d"), ["explain", "d/dark/dark00.png", "--checkpoint", "d"], "a checkpoint folder"),

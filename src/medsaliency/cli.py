@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from medsaliency.progress import bars, loading
 from medsaliency.types import MedsaliencyError
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"), seed: Seed = None
 ) -> None:
     """Make the sandbox, train a small network, explain it with every method, evaluate, and write a report."""
-    from medsaliency.progress import bars
-    from medsaliency.study.config import load_study
-    from medsaliency.study.pipeline import run_study
+    with loading():
+        from medsaliency.study.config import load_study
+        from medsaliency.study.pipeline import run_study
 
     _finish(run_study(load_study(None, seed=seed), output, bars))
 
@@ -69,9 +70,9 @@ def study(
     overrides: Overrides = None,
 ) -> None:
     """Run a study, or go on with it where it stopped: train, explain, evaluate, compare, report."""
-    from medsaliency.progress import bars
-    from medsaliency.study.config import load_study
-    from medsaliency.study.pipeline import run_study
+    with loading():
+        from medsaliency.study.config import load_study
+        from medsaliency.study.pipeline import run_study
 
     root = None if data_root is None else str(data_root.resolve())
     settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
@@ -89,11 +90,11 @@ def train(
     overrides: Overrides = None,
 ) -> None:
     """Train a classifier and save its checkpoint: weights as safetensors, the rest as JSON."""
-    from medsaliency.data.dataset import EVALUATION
-    from medsaliency.progress import bars
-    from medsaliency.statistics.performance import performance
-    from medsaliency.study.config import load_study
-    from medsaliency.study.pipeline import load_data, predict, train_model
+    with loading():
+        from medsaliency.data.dataset import EVALUATION
+        from medsaliency.statistics.performance import performance
+        from medsaliency.study.config import load_study
+        from medsaliency.study.pipeline import load_data, predict, train_model
 
     if output.exists():
         raise MedsaliencyError(f"{output}: expected a new folder for the checkpoint, it exists; name another")
@@ -123,8 +124,8 @@ def explain(
     seed: Annotated[int, typer.Option(help="Of methods that draw.")] = 0,
 ) -> None:
     """Explain images: for each a PNG figure, and its maps on the image's own pixels as an .npz file."""
-    from medsaliency.progress import bars
-    from medsaliency.study.files import explain_files
+    with loading():
+        from medsaliency.study.files import explain_files
 
     names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     written = explain_files(
@@ -137,14 +138,15 @@ def explain(
 @app.command(epilog="Example: medsaliency report runs/demo")
 def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
     """Make a run's statistics and report again, from its tables and maps alone."""
-    from medsaliency.study.config import load_study
-    from medsaliency.study.pipeline import write_report
-    from medsaliency.study.results import write_statistics
-    from medsaliency.study.store import Store
+    with loading():
+        from medsaliency.study.pipeline import write_report
+        from medsaliency.study.results import write_statistics
+        from medsaliency.study.store import Store
 
-    store = Store.open(run)
-    write_statistics(store, load_study(run / "study.yaml"))
-    out.print(f"Report: {write_report(store)}", soft_wrap=True)
+        store = Store.open(run)
+        write_statistics(store)
+        write_report(store)
+    out.print(f"Report: {(run / 'report.html').resolve()}", soft_wrap=True)
 
 
 @app.command(epilog="Example: medsaliency methods")
@@ -196,9 +198,9 @@ def data_check(
     ] = None,
 ) -> None:
     """Report what a model would trip over: counts, sizes, unreadable files, duplicates, leaks between splits."""
-    from medsaliency.data import open_source
-    from medsaliency.data.check import check
-    from medsaliency.progress import bars
+    with loading():
+        from medsaliency.data import open_source
+        from medsaliency.data.check import check
 
     findings = check(open_source(source, kind), track=bars)
     _print_findings(findings)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -25,3 +26,10 @@ def bars(items: Iterable[T], description: str, total: int | None = None) -> Iter
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield from progress.track(items, total=total, description=description)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Say that libraries are being loaded, which takes seconds the first time."""
+    with Console(stderr=True).status("loading"):
+        yield

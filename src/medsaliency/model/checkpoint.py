@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -130,7 +129,7 @@ def load_state_dict(
         raise MedsaliencyError(f"{path}: no such file of weights")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # a damaged file can raise anything
         raise MedsaliencyError(
             f"{path}: cannot be read as a state dict of plain tensors; it is damaged, or holds other objects, which "
             "could run code when read: save module.state_dict() instead"

@@ -56,11 +56,11 @@ class Training:
 
     def __post_init__(self) -> None:
         at_least_one = min(self.epochs, self.batch_size, self.patience) >= 1
-        not_negative = min(self.weight_decay, self.rotation, self.zoom, self.shift) >= 0
+        not_negative = min(self.weight_decay, self.rotation, self.zoom, self.shift) >= 0 and self.zoom < 1
         if not (at_least_one and not_negative and self.learning_rate > 0 and 0 <= self.label_smoothing < 1):
             raise MedsaliencyError(
                 "training: expected epochs, batch_size and patience >= 1, learning_rate > 0, label_smoothing in [0, 1) "
-                f"and no negative weight_decay, rotation, zoom or shift, got {self}"
+                f"and zoom below 1, no negative weight_decay, rotation, zoom or shift, got {self}"
             )
 
 
@@ -133,7 +133,7 @@ def train(
             )
             if not torch.isfinite(loss):
                 raise MedsaliencyError(
-                    f"training: the loss became {float(loss)} at step {step}; lower training.learning_rate "
+                    f"training: the loss became {float(loss.detach())} at step {step}; lower training.learning_rate "
                     f"(now {how.learning_rate})"
                 )
             optimizer.zero_grad(set_to_none=True)

@@ -53,10 +53,10 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
         dataset = load_data(study)
     store = Store.create(output, study)
     _write_splits(store, dataset)
-    classifier = _model(study, dataset, store, clock, track)
-    with clock.stage("reading evaluation images"):
+    with clock.stage("reading evaluation images"):  # before training, which a bad image would waste
         records = dataset.of(EVALUATION)
         samples = dataset.samples(records, study.data.size, study.data.channels, track, "reading evaluation images")
+    classifier = _model(study, dataset, store, clock, track)
     with clock.stage("predicting"):
         predictions = predict(classifier, samples, track)
         store.write_table("predictions.parquet", predictions)
@@ -78,18 +78,16 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
     before = store.read_json("provenance.json")["seconds"] if store.has("provenance.json") else {}
     spent = {name: round(before.get(name, 0) + clock.seconds.get(name, 0), 3) for name in {**before, **clock.seconds}}
     store.write_json("provenance.json", describe(study, dataset, classifier, explained, spent))
-    results.write_statistics(store, study)
-    write_report(store)
+    for finish in track([results.write_statistics, write_report], "statistics and report", 2):
+        finish(store)
     return store
 
 
-def write_report(store: Store) -> Path:
+def write_report(store: Store) -> None:
     """Make ``report.html`` from what the folder holds, without the model or the images' source."""
     from medsaliency.report.html import render
 
-    path = store.path / "report.html"
-    write_text(path, render(results.report_contents(store)))
-    return path
+    write_text(store.path / "report.html", render(results.report_contents(store)))
 
 
 def load_data(study: Study) -> Dataset:

@@ -39,8 +39,9 @@ def gather(store: Store, study: Study, samples: Sequence[str]) -> None:
     store.write_table("timings.parquet", timings)
 
 
-def write_statistics(store: Store, study: Study) -> None:
+def write_statistics(store: Store) -> None:
     """Make the tables in ``statistics/`` from the scores and curves."""
+    study = load_study(store.path / "study.yaml")
     scores, curves = store.read_table("scores.parquet"), store.read_table("curves.parquet")
     how: dict[str, Any] = {
         "seed": study.seed,

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medsaliency.evaluation import delaunay
+from medsaliency.evaluation.information import webp_length
+from medsaliency.evaluation.information_curves import (
+    FRACTIONS,
+    InformationCurves,
+    area,
+    information_curve,
+    rank,
+)
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.probe import Probe
+from medsaliency.types import Curve, MedsaliencyError, generator
+
+NAMES = [f"{kind}_{name}" for kind in ("aic", "sic") for name in ("entropy", "webp", "mean")]
+
+
+def rngs(count: int, seed: int = 0) -> list[np.random.Generator]:
+    return [generator(seed, str(i), "information_curves") for i in range(count)]
+
+
+def noise(count: int = 2, size: int = 16, channels: int = 1) -> torch.Tensor:
+    return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def hand_image() -> torch.Tensor:
+    """(1, 1, 4, 4): black corners, four bright pixels in the middle and four on the border."""
+    image = torch.zeros(4, 4)
+    image[1:3, 1:3] = 1
+    image[0, 1] = image[0, 2] = image[3, 1] = image[3, 2] = 1
+    return image[None, None]
+
+
+HAND_MAP = torch.tensor([[3.0, 1, 1, 3], [1, 2, 2, 1], [1, 2, 2, 1], [3, 1, 1, 3]])[None]
+
+
+def below(x: float, y: float) -> float:
+    """Area under the lines (0, 0) - (x, y) - (1, 1)."""
+    return x * y / 2 + (1 - x) * (1 + y) / 2
+
+
+def test_curves_worked_out_by_hand(summing) -> None:
+    # Start: the corners alone, all black. Step 1 reveals 4 of 16 pixels: the corners, known already. Step 2 reveals
+    # 8: the corners and the middle; every border pixel lies between two black corners and stays black. So the image's
+    # sum is 0, 0, 4, and 8 for the whole.
+    # Probability of class b: sigmoid(ln 3 * (sum - 2) / 2) = 1/4, 1/4, 3/4 and sigmoid(3 ln 3) = 27/28.
+    # SIC, scaled: 0 and (3/4 - 1/4) / (27/28 - 1/4) = 0.7. AIC: b wins above a sum of 2, so 0 and 1.
+    # Entropy: step 2 has 4 of 16 pixels bright, H = 1/4 * 2 + 3/4 * log2(4/3) = 0.8113 bits; the whole 8 of 16, 1 bit.
+    classifier = summing(scale=math.log(3) / 2, middle=2.0)
+    metric = InformationCurves(fractions=(0.25, 0.5), start=0)
+    scores = metric(Probe(classifier, hand_image(), [1]), HAND_MAP, rngs(1))
+    assert list(scores) == NAMES == [measure.name for measure in metric.measures]
+
+    steps = torch.cat(classifier.module.shown)[:, 0].sum(dim=(1, 2))
+    assert steps.tolist() == [0, 0, 4, 8]
+    entropy = 0.5 + 0.75 * math.log2(4 / 3)
+    middle = hand_image()[0].clone()
+    middle[:, [0, 0, 3, 3], [1, 2, 1, 2]] = 0
+    lengths = [webp_length((255 * x).numpy().astype(np.uint8)) for x in (torch.zeros(1, 4, 4), middle, hand_image()[0])]
+    assert lengths[0] < lengths[2]
+    webp = min((lengths[1] - lengths[0]) / (lengths[2] - lengths[0]), 1.0)
+    # In each curve step 1 is at (0, 0).
+    for name, x in (("entropy", entropy), ("webp", webp), ("mean", (entropy + webp) / 2)):
+        assert scores[f"sic_{name}"][0].value == pytest.approx(below(x, 0.7), abs=1e-3 if x == 1 else 1e-5)
+        assert scores[f"aic_{name}"][0].value == pytest.approx(below(x, 1.0), abs=1e-3 if x == 1 else 1e-5)
+    curve = scores["sic_entropy"][0].curve
+    assert curve is not None
+    assert curve.x == pytest.approx((0, 0, entropy, 1))
+    assert curve.y == pytest.approx((0, 0, 0.7, 1))
+
+
+def test_a_target_of_the_other_class_is_its_complement(summing) -> None:
+    # Class a goes from 3/4 down to 1/28, so its start image scores higher than the whole.
+    classifier = summing(scale=math.log(3) / 2, middle=2.0)
+    metric = InformationCurves(fractions=(0.25, 0.5), start=0)
+    images = hand_image().repeat(2, 1, 1, 1)
+    scores = metric(Probe(classifier, images, [0, 1]), HAND_MAP.repeat(2, 1, 1), rngs(2))
+    for name in NAMES:
+        assert math.isnan(scores[name][0].value)
+        assert scores[name][0].reason == "the start image scores no lower than the whole"
+        assert scores[name][1].reason == ""
+
+
+def test_an_image_with_nothing_to_reveal_is_undefined(summing) -> None:
+    scores = InformationCurves()(Probe(summing(), torch.full((1, 1, 8, 8), 0.5), [1]), torch.rand(1, 8, 8), rngs(1))
+    for name in NAMES:
+        assert scores[name][0].reason == "the start image carries no less information than the whole"
+        assert math.isnan(scores[name][0].value)
+
+
+def test_a_score_below_the_minimum_is_undefined(summing) -> None:
+    classifier = summing(scale=math.log(3) / 2, middle=2.0)
+    metric = InformationCurves(fractions=(0.25, 0.5), start=0, minimum=0.97)
+    scores = metric(Probe(classifier, hand_image(), [1]), HAND_MAP, rngs(1))
+    # 27/28 = 0.964 is below 0.97; the accuracy of the whole image is 1.
+    assert scores["sic_webp"][0].reason == "the whole image scores below the minimum"
+    assert scores["aic_webp"][0].reason == ""
+
+
+def test_ties_reveal_exactly_k_pixels_in_a_seeded_order(summing, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def spy(image, start, ranking, counts):
+        seen.append((start, ranking, counts))
+        return original(image, start, ranking, counts)
+
+    original = delaunay.reveal
+    monkeypatch.setattr(delaunay, "reveal", spy)
+    metric = InformationCurves(start=0.1)
+    constant = torch.zeros(1, 20, 20)
+    for seed in (0, 0, 1):
+        metric(Probe(summing(), noise(1, 20), [1]), constant, rngs(1, seed))
+    (start, ranking, counts), again, other = seen
+    assert counts.tolist() == [round(fraction * 400) for fraction in FRACTIONS]
+    assert sorted(ranking.tolist()) == list(range(400))
+    assert len(set(start.tolist())) == 40
+    assert np.array_equal(ranking, again[1])
+    assert not np.array_equal(ranking, other[1])
+    assert not np.array_equal(ranking, np.arange(400))
+
+
+@given(values=st.lists(st.sampled_from([-1.0, 0.0, 0.5, math.nan]), min_size=1, max_size=40), seed=st.integers(0, 99))
+def test_ranking_descends_and_puts_what_is_no_number_last(values: list[float], seed: int) -> None:
+    saliency = np.array([values], dtype=np.float32)
+    order = rank(saliency, np.random.default_rng(seed))
+    assert sorted(order.tolist()) == list(range(len(values)))
+    ranked = saliency.ravel()[order]
+    numbers = ranked[~np.isnan(ranked)]
+    assert np.isnan(ranked[len(numbers) :]).all()
+    assert (np.diff(numbers) <= 0).all()
+
+
+def test_all_methods_start_from_the_same_image(summing) -> None:
+    classifier = summing()
+    images = noise(3)
+    starts = []
+    for maps in (torch.zeros(3, 16, 16), noise(3)[:, 0], -noise(3)[:, 0]):
+        classifier.module.shown.clear()
+        InformationCurves(start=0.05)(Probe(classifier, images, [1, 1, 1]), maps, rngs(3))
+        shown = torch.cat(classifier.module.shown).reshape(3, len(FRACTIONS) + 2, 1, 16, 16)
+        starts.append(shown[:, 0])
+        torch.testing.assert_close(shown[:, -1], (images * 255).round() / 255)
+    assert torch.equal(starts[0], starts[1])
+    assert torch.equal(starts[0], starts[2])
+    assert not torch.equal(starts[0][0], images[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_gives_what_its_images_give_one_by_one(summing, channels) -> None:
+    classifier = summing(channels=channels, scale=0.05, middle=128 * channels)
+    images, maps = noise(3, channels=channels), noise(3)[:, 0]
+    metric = InformationCurves()
+    together = metric(Probe(classifier, images, [0, 1, 1]), maps, rngs(3))
+    for i in range(3):
+        alone = metric(Probe(classifier, images[i : i + 1], [[0, 1, 1][i]]), maps[i : i + 1], rngs(3)[i : i + 1])
+        for name in NAMES:
+            assert together[name][i].value == pytest.approx(alone[name][0].value, abs=1e-6, nan_ok=True)
+            assert together[name][i].reason == alone[name][0].reason
+
+
+def test_the_truth_beats_a_random_map_where_the_model_looks_at_one_place(summing) -> None:
+    # A textured square on a textured ground; the model sums the square and nothing else.
+    place = torch.zeros(32, 32)
+    place[10:18, 10:18] = 1
+    draw = torch.Generator().manual_seed(1)
+    images = 0.3 * torch.rand(6, 1, 32, 32, generator=draw) + 0.6 * place
+    probe = Probe(summing(place, scale=0.3, middle=35.0), images, [1] * 6)
+    truth = InformationCurves()(probe, place.repeat(6, 1, 1), rngs(6))
+    random = InformationCurves()(probe, torch.rand(6, 32, 32, generator=draw), rngs(6))
+    assert all(a.value > b.value + 0.05 for a, b in zip(truth["sic_webp"], random["sic_webp"], strict=True))
+
+
+def test_a_score_that_falls_again_keeps_its_highest() -> None:
+    score = InformationCurves()._score(np.array([0.0, 0.8, 0.2, 1.0]), np.array([0.0, 0.3, 0.6, 1.0]))
+    assert score.curve == Curve((0, 0.3, 0.6, 1), (0, 0.8, 0.8, 1))
+    above = InformationCurves()._score(np.array([0.2, 0.9, 0.1, 0.6]), np.array([0.0, 0.3, 0.6, 1.0]))
+    assert above.curve == Curve((0, 0.3, 0.6, 1), (0, 1, 1, 1))
+
+
+def test_points_are_in_order_of_information() -> None:
+    curve = information_curve(np.array([0.5, 0.2, 1.0]), np.array([0.1, 0.4, 0.6]))
+    assert curve == Curve((0, 0.2, 0.5, 1, 1), (0, 0.4, 0.1, 0.6, 1))
+
+
+@pytest.mark.parametrize("points", [2, 10, 1000])
+def test_the_area_under_the_diagonal_is_a_half(points: int) -> None:
+    assert area(Curve((0, 1), (0, 1)), points) == pytest.approx(0.5)
+    assert area(Curve((0, 0.4, 1), (0, 0.4, 1)), points) == pytest.approx(0.5)
+
+
+def test_scores_stay_within_their_bounds(summing) -> None:
+    probe = Probe(summing(scale=0.1, middle=128), noise(4), [0, 1, 0, 1])
+    scores = InformationCurves()(probe, noise(4)[:, 0], rngs(4))
+    defined = [score for name in NAMES for score in scores[name] if not score.reason]
+    assert len(defined) >= 6
+    assert all(0 <= score.value <= 1 and score.curve is not None for score in defined)
+    assert all(list(score.curve.x) == sorted(score.curve.x) for score in defined)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_images_outside_the_display_range_are_refused(summing, value: float) -> None:
+    images = noise(2)
+    images[1, 0, 3, 3] = value
+    with pytest.raises(MedsaliencyError, match=r"display range \[0, 1\]"):
+        InformationCurves()(Probe(summing(), images, [1, 1]), noise(2)[:, 0], rngs(2))
+
+
+def test_maps_and_generators_that_do_not_fit_are_refused(summing) -> None:
+    probe = Probe(summing(), noise(2), [1, 1])
+    for wrong in (noise(1)[:, 0], noise(3)[:, 0], noise(2, size=18)[:, 0], noise(2)):
+        with pytest.raises(MedsaliencyError, match=r"information_curves: expected maps of shape \(2, 16, 16\)"):
+            InformationCurves()(probe, wrong, rngs(2))
+    for count in (1, 3):
+        with pytest.raises(MedsaliencyError, match=f"one generator an image, 2, got {count}"):
+            InformationCurves()(probe, noise(2)[:, 0], rngs(count))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"fractions": (0.5, 0.2)},
+        {"fractions": (0.0, 0.5)},
+        {"fractions": (0.5, 1.0)},
+        {"fractions": (0.5, 0.5)},
+        {"start": 1.0},
+        {"start": -0.1},
+        {"minimum": 1.5},
+        {"points": 1},
+        {"start": math.nan},
+    ],
+)
+def test_parameters_out_of_range_are_refused(parameters) -> None:
+    with pytest.raises(MedsaliencyError, match="expected fractions ascending"):
+        InformationCurves(**parameters)
+
+
+def test_parameters_from_a_file_compare_and_print_like_defaults() -> None:
+    assert InformationCurves(fractions=list(FRACTIONS)) == InformationCurves()
+    assert eval(repr(InformationCurves(start=0.02))) == InformationCurves(start=0.02)  # noqa: S307
+
+
+def test_a_classifier_with_a_single_logit_is_scored(summing) -> None:
+    class Total(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x.sum(dim=(1, 2, 3)) - 2)[:, None] * math.log(3) / 4
+
+    # The logit z is (-z, z), each through a sigmoid: the same probabilities as by hand above, with half the scale.
+    classifier = Classifier(Total(), ["a", "b"], output="single_logit")
+    metric = InformationCurves(fractions=(0.25, 0.5), start=0)
+    scores = metric(Probe(classifier, hand_image(), [1]), HAND_MAP, rngs(1))
+    low, middle, high = (1 / (1 + 3 ** (-(total - 2) / 4)) for total in (0, 4, 8))
+    entropy = 0.5 + 0.75 * math.log2(4 / 3)
+    assert scores["sic_entropy"][0].value == pytest.approx(below(entropy, (middle - low) / (high - low)), abs=1e-5)
