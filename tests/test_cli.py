@@ -2,31 +2,49 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
+from medsaliency import cli
 from medsaliency.cli import app
 
 COMMANDS = (
     ["demo"], ["study"], ["train"], ["explain"], ["report"], ["data", "check"], ["methods"], ["metrics"], ["models"],
 )  # fmt: skip
-Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """The command as a user runs it, in an empty folder."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command in an empty folder, in this process so that libraries are loaded once."""
+    monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        code = "from medsaliency.cli import main; main()"
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["medsaliency", *arguments])
+        monkeypatch.setattr(cli, "out", Console(width=200))
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        shown = capsys.readouterr()
+        return Result(code, shown.out, shown.err)
 
     return call
 
@@ -39,6 +57,14 @@ def write_images(folder: Path, per_class: int = 12, size: int = 48) -> None:
         for i in range(per_class):
             pixels = rng.integers(0, 100, (size, size)) + 120 * k
             Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{name}{i:02d}.png")
+
+
+def test_the_installed_command_exits_with_two_on_a_user_error(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("medsaliency")
+    done = subprocess.run([command, "models", "resnot"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.startswith("medsaliency: no architecture's name contains 'resnot'")
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -64,23 +90,23 @@ def test_a_study_of_ones_own_folder_then_explain_report_and_train(run: Run, tmp_
         "explain: {images: 4, methods: [gradient, grad_cam, random]}\nstatistics: {draws: 100}\n"
     )
     done = run("study", "own.yaml", "--data-root", "images", "--set", "training.learning_rate=0.005")
-    assert done.returncode == 0, done.stderr
-    assert "Accuracy on" in done.stdout
-    assert "runs/own/report.html" in done.stdout.replace("\n", "")
+    assert done.code == 0, done.err
+    assert "Accuracy on" in done.out
+    assert "runs/own/report.html" in done.out.replace("\n", "")
     assert (tmp_path / "runs/own/scores.parquet").is_file()
     report = tmp_path / "runs/own/report.html"
     report.unlink()
-    assert run("report", "runs/own").returncode == 0
+    assert run("report", "runs/own").code == 0
     assert report.stat().st_size > 10_000
     done = run("explain", "images/bright/bright00.png", "--checkpoint", "runs/own", "--methods", "gradient, grad_cam")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert {p.name for p in (tmp_path / "explanations").iterdir()} == {"bright00.png", "bright00.npz"}
     done = run("train", "own.yaml", "--data-root", "images", "--output", "model")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert {p.name for p in (tmp_path / "model").iterdir()} == {"model.safetensors", "model.json"}
     again = run("study", "own.yaml", "--data-root", "images", "--set", "seed=9")
-    assert again.returncode == 2
-    assert "another study (it differs in seed" in again.stderr
+    assert again.code == 2
+    assert "another study (it differs in seed" in again.err
 
 
 def _bad_manifest(folder: Path, text: str) -> None:
@@ -177,11 +203,11 @@ def test_bad_input_is_one_line_exit_code_two_and_leaves_nothing(case: str, run: 
     prepare(tmp_path)
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     result = run(*arguments)
-    assert result.returncode == 2, result.stdout + result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.startswith("medsaliency: ")]
-    assert len(lines) == 1, result.stderr
+    assert result.code == 2, result.out + result.err
+    lines = [line for line in result.err.splitlines() if line.startswith("medsaliency: ")]
+    assert len(lines) == 1, result.err
     assert message in lines[0]
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in result.err
     left = {path for path in tmp_path.rglob("*") if path.is_file()} - before
     # A study writes down its configuration and splits before it reads images; both are whole.
     assert {path.name for path in left} <= {"study.yaml", "splits.csv"}
@@ -191,6 +217,6 @@ def test_data_check_reports_counts_and_problems(run: Run, tmp_path: Path) -> Non
     write_images(tmp_path / "d")
     (tmp_path / "d/dark/copy.png").write_bytes((tmp_path / "d/bright/bright00.png").read_bytes())
     result = run("data", "check", "d")
-    assert result.returncode == 0, result.stderr
-    assert "25 images" in result.stdout
-    assert "problem: pairs of identical images" in result.stdout
+    assert result.code == 0, result.err
+    assert "25 images" in result.out
+    assert "problem: pairs of identical images" in result.out
