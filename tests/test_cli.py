@@ -103,7 +103,7 @@ def test_a_study_of_ones_own_folder_then_explain_report_and_train(run: Run, tmp_
     assert {p.name for p in (tmp_path / "explanations").iterdir()} == {"bright00.png", "bright00.npz"}
     done = run("train", "own.yaml", "--data-root", "images", "--output", "model")
     assert done.code == 0, done.err
-    assert {p.name for p in (tmp_path / "model").iterdir()} == {"model.safetensors", "model.json"}
+    assert {p.name for p in (tmp_path / "model").iterdir()} == {"model.safetensors", "model.json", "splits.csv"}
     again = run("study", "own.yaml", "--data-root", "images", "--set", "seed=9")
     assert again.code == 2
     assert "another study (it differs in seed" in again.err
@@ -209,8 +209,8 @@ def test_bad_input_is_one_line_exit_code_two_and_leaves_nothing(case: str, run: 
     assert message in lines[0]
     assert "Traceback" not in result.err
     left = {path for path in tmp_path.rglob("*") if path.is_file()} - before
-    # A study writes down its configuration and splits before it reads images; both are whole.
-    assert {path.name for path in left} <= {"study.yaml", "splits.csv"}
+    assert left == set()
+    assert not (tmp_path / "runs" / "c").exists()
 
 
 def test_data_check_reports_counts_and_problems(run: Run, tmp_path: Path) -> None:

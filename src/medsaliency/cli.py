@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -42,7 +44,7 @@ def main() -> None:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
     try:
         app()
-    except MedsaliencyError as error:
+    except (MedsaliencyError, OSError) as error:
         sys.stderr.write(f"medsaliency: {' '.join(str(error).split())}\n")
         sys.exit(2)
 
@@ -92,24 +94,19 @@ def train(
     """Train a classifier and save its checkpoint: weights as safetensors, the rest as JSON."""
     with loading():
         from medsaliency.data.dataset import EVALUATION
-        from medsaliency.statistics.performance import performance
+        from medsaliency.data.splits import split_table
         from medsaliency.study.config import load_study
-        from medsaliency.study.pipeline import load_data, predict, train_model
+        from medsaliency.study.pipeline import load_data, read_split, train_model
+        from medsaliency.study.store import write_text
 
     if output.exists():
         raise MedsaliencyError(f"{output}: expected a new folder for the checkpoint, it exists; name another")
     root = None if data_root is None else str(data_root.resolve())
     settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
     dataset = load_data(settings)
-    classifier = train_model(settings, dataset, output, bars)
-    held_out = dataset.of(EVALUATION)
-    samples = dataset.samples(held_out, settings.data.size, settings.data.channels, bars, "reading evaluation images")
-    found = performance(predict(classifier, samples, bars), classifier.classes, seed=settings.seed)
-    accuracy = found["accuracy"]
-    out.print(
-        f"Accuracy on {found['images']} evaluation images: {accuracy['value']:.3f} "
-        f"(95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f})"
-    )
+    samples = read_split(settings, dataset, EVALUATION, bars)
+    _print_accuracy(train_model(settings, dataset, samples, output, bars))
+    write_text(output / "splits.csv", split_table(dataset).to_csv(index=False))
     out.print(f"Checkpoint: {output}", soft_wrap=True)
 
 
@@ -236,12 +233,7 @@ def _sides(findings: Findings) -> list[tuple[float, float, float]]:
 
 def _finish(store: Store) -> None:
     """Say in a few lines how the study went and where its report is."""
-    performance = store.read_json("statistics/performance.json")
-    accuracy = performance["accuracy"]
-    out.print(
-        f"Accuracy on {performance['images']} evaluation images: {accuracy['value']:.3f} "
-        f"(95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f})"
-    )
+    _print_accuracy(store.read_json("statistics/performance.json"))
     summary = store.read_table("statistics/summary.parquet")
     means = summary[summary["images"] > 0].pivot(index="method", columns="metric", values="mean")
     measures = [name for name in summary["metric"].unique() if name in means]
@@ -250,6 +242,14 @@ def _finish(store: Store) -> None:
         table.add_row(str(method), *(f"{means.loc[method, name]:.3f}" for name in measures))
     out.print(table)
     out.print(f"Report: {(store.path / 'report.html').resolve()}", soft_wrap=True)
+
+
+def _print_accuracy(performance: Mapping[str, Any]) -> None:
+    accuracy = performance["accuracy"]
+    bounds = [accuracy["low"], accuracy["high"]]
+    known = all(bound is not None and not math.isnan(bound) for bound in bounds)
+    interval = f"{performance['level']:.0%} interval {bounds[0]:.3f} to {bounds[1]:.3f}" if known else "no interval"
+    out.print(f"Accuracy on {performance['images']} evaluation images: {accuracy['value']:.3f} ({interval})")
 
 
 def _parameters(instance: object) -> str:

@@ -74,6 +74,11 @@ def generator(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32).tolist())
 
 
+def torch_seed(seed: int, *names: str) -> int:
+    """The seed of a torch generator for one use, derived as :func:`generator` derives its stream."""
+    return int(generator(seed, *names).integers(2**62))
+
+
 Generators = Sequence[np.random.Generator]
 """One generator an image of the batch, made by :func:`generator` from (seed, sample id, use)."""
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,11 @@ def test_a_study_that_stopped_goes_on_where_it_was(
 
     explain, trained, shards = pipeline.explain_shard, [], []
 
-    def stop(*arguments: object) -> None:
+    def stop(*arguments: object) -> Iterator[str]:
         if len(shards) == 1:
             raise KeyboardInterrupt
         shards.append(arguments[3])
-        explain(*arguments)  # type: ignore[arg-type]
+        yield from explain(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "explain_shard", stop)
     with pytest.raises(KeyboardInterrupt):

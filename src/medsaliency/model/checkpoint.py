@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from medsaliency.model.classifier import Classifier, Output
-from medsaliency.model.zoo import build
+from medsaliency.model.zoo import build, require
 from medsaliency.types import MedsaliencyError
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -33,14 +33,15 @@ def save(
 
     Args:
         classifier: What to save.
-        folder: Must not exist yet.
         architecture: The name that builds the module again (see :func:`medsaliency.model.zoo.build`).
+        folder: Must not exist yet.
         trained_on: The data's name, counts and seed, for the record.
         metrics: Performance, for the record.
 
     Raises:
-        MedsaliencyError: If ``folder`` exists.
+        MedsaliencyError: If ``folder`` exists, or there is no such architecture.
     """
+    require(architecture)
     if folder.exists():
         raise MedsaliencyError(f"{folder}: expected a new folder for the checkpoint, it exists; name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,7 @@ def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32)
         target_layer=description.get("target_layer"),
         batch_size=batch_size,
         device=device,
+        name=description["architecture"],
     )
 
 
@@ -153,6 +155,7 @@ def load_state_dict(
         output=output,
         target_layer=target_layer,
         device=device,
+        name=architecture,
     )
 
 

@@ -47,6 +47,7 @@ class Classifier:
             first batch (see :func:`medsaliency.model.layers.find_target_layer`).
         batch_size: Most images in one pass of the module.
         device: Where it runs; None leaves the module where it is.
+        name: Of the architecture, for reports.
 
     Raises:
         MedsaliencyError: If ``output``, ``std``, ``batch_size`` or the number of classes cannot be right, or if
@@ -73,6 +74,7 @@ class Classifier:
         target_layer: str | None = None,
         batch_size: int = 32,
         device: torch.device | str | None = None,
+        name: str | None = None,
     ) -> None:
         if output not in get_args(Output):
             raise MedsaliencyError(
@@ -89,6 +91,7 @@ class Classifier:
         self.device = torch.device(device) if device is not None else first.device if first is not None else _CPU
         self.module = module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._memory_format = torch.channels_last
+        self.name = name or type(module).__name__
         self.classes = tuple(classes)
         self.channels = channels
         self.size = size
@@ -105,7 +108,7 @@ class Classifier:
         if self._target_layer is None:
             self.logits(images[:1])
             with self._serving(), torch.no_grad():
-                self._target_layer = find_target_layer(self.module, self._prepare(images[:1]))
+                self._target_layer = find_target_layer(self.module, self.prepare(images[:1]))
         return self._target_layer
 
     def use_layer(self, name: str) -> None:
@@ -130,7 +133,7 @@ class Classifier:
         """
         self._check(images)
         with self._serving(), torch.no_grad():
-            return torch.cat([self._forward(self._prepare(part)) for part in images.split(self.batch_size)])
+            return torch.cat([self._forward(self.prepare(part)) for part in images.split(self.batch_size)])
 
     def probabilities(self, images: Tensor) -> Tensor:
         """(N, K) float32 probabilities of (N, C, H, W) images: softmax, or sigmoid for the other outputs."""
@@ -182,7 +185,7 @@ class Classifier:
         with torch.enable_grad():
             inputs = images.detach().to(self.device, torch.float32).requires_grad_()
             with _capture(self.module, layer) as kept:
-                logits = self._forward(self._prepare(inputs), kept)
+                logits = self._forward(self.prepare(inputs), kept)
             if layer is not None and len(kept) != 1:
                 raise MedsaliencyError(
                     f"layer {layer!r}: expected to run once in a forward pass, ran {len(kept)} times; "
@@ -197,7 +200,8 @@ class Classifier:
             result += [kept[0].detach().float(), gradients[-1].float()]
         return result
 
-    def _prepare(self, images: Tensor) -> Tensor:
+    def prepare(self, images: Tensor) -> Tensor:
+        """What the module is given for (N, C, H, W) images in display range: normalized, on its device."""
         images = images.to(self.device, torch.float32)
         return ((images - self.mean) / self.std).contiguous(memory_format=self._memory_format)
 
@@ -249,7 +253,9 @@ class Classifier:
         training = [module for module in self.module.modules() if module.training]
         self.module.eval()
         try:
-            yield
+            # On CUDA a convolution would otherwise be rounded to TF32, and its algorithm chosen by a stopwatch.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+                yield
         finally:
             for module in training:
                 module.training = True

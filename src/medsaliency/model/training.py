@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medsaliency.model.classifier import Classifier
-from medsaliency.types import MedsaliencyError, Track, silent
+from medsaliency.types import MedsaliencyError, Track, silent, torch_seed
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,15 @@ def train(
     best, best_loss, since = deepcopy(module.state_dict()), math.inf, 0
     total = 0.0
     # Dropout and stochastic depth draw from the global generator: it is seeded here and put back afterwards.
+    classifier.logits(validation_images[:1])  # settles the memory format that the module can take
     with torch.random.fork_rng():
-        torch.manual_seed(how.seed)
+        torch.manual_seed(torch_seed(how.seed, "dropout"))
         batches = _batches(len(images), how, steps)
         for step, (index, draw) in enumerate(track(batches, "training", how.epochs * steps), start=1):
             module.train()
             batch = augment(images[index].to(device), how, draw)
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
-                logits = module(classifier._prepare(batch))
+                logits = module(classifier.prepare(batch))
             loss = F.cross_entropy(
                 logits.float(), labels[index].to(device), weights, label_smoothing=how.label_smoothing
             )
@@ -173,8 +174,8 @@ def _cpu_has_bfloat16() -> bool:
 
 def _batches(count: int, how: Training, steps: int) -> Iterator[tuple[Tensor, torch.Generator]]:
     """Every epoch's batches of indices in a new order, with the generator that draws the augmentation."""
-    order = torch.Generator().manual_seed(how.seed)
-    draw = torch.Generator().manual_seed(how.seed + 1)
+    order = torch.Generator().manual_seed(torch_seed(how.seed, "order"))
+    draw = torch.Generator().manual_seed(torch_seed(how.seed, "augmentation"))
     for _ in range(how.epochs):
         permutation = torch.randperm(count, generator=order)
         for step in range(steps):

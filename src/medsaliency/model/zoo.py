@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from medsaliency.types import MedsaliencyError, nearest
+from medsaliency.types import MedsaliencyError, nearest, torch_seed
 
 PAPER = {
     "vgg16": "vgg16",
@@ -28,6 +28,16 @@ def architectures() -> list[str]:
     import timm
 
     return sorted({"small_cnn", *PAPER, *timm.list_models()})
+
+
+def require(architecture: str) -> None:
+    """Raise MedsaliencyError, naming the nearest, if :func:`build` knows no such architecture."""
+    if architecture == "small_cnn":
+        return
+    import timm
+
+    if not timm.is_model(PAPER.get(architecture, architecture)):
+        raise MedsaliencyError(f"unknown architecture {architecture!r}{nearest(architecture, architectures())}")
 
 
 def build(
@@ -54,15 +64,14 @@ def build(
     """
     from medsaliency.model.small_cnn import SmallCNN
 
+    require(architecture)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(torch_seed(seed, "weights"))
         if architecture == "small_cnn":
             return SmallCNN(classes, channels)
         import timm
 
         name = PAPER.get(architecture, architecture)
-        if not timm.is_model(name):
-            raise MedsaliencyError(f"unknown architecture {architecture!r}{nearest(architecture, architectures())}")
         fixed: dict[str, Any] = {"img_size": size} if size is not None and _takes_image_size(name) else {}
         try:
             module: nn.Module = timm.create_model(

@@ -28,12 +28,14 @@ def patient_weights(patients: ArrayLike, rng: np.random.Generator, draws: int) -
         draws: B.
 
     Returns:
-        (B, n) whole numbers as floats.
+        (B, n) whole numbers as floats; all NaN for a single patient.
     """
     _, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     count = int(patient.max()) + 1 if len(patient) else 0
     if count == 0:
         return np.zeros((draws, 0))
+    if count == 1:  # one patient shows no spread between patients: nothing can be drawn
+        return np.full((draws, len(patient)), np.nan)
     times = rng.multinomial(count, np.full(count, 1 / count), size=draws)
     return times[:, patient].astype(np.float64)
 

@@ -15,6 +15,7 @@ from medsaliency.attribution import METHODS, make_method
 from medsaliency.data import SOURCES
 from medsaliency.evaluation import METRICS, make_metric
 from medsaliency.model.training import Training
+from medsaliency.model.zoo import require
 from medsaliency.types import MedsaliencyError, nearest
 
 Parameters = dict[str, dict[str, Any]]
@@ -28,6 +29,8 @@ def _resolved(value: Any, known: Mapping[str, Any], make: Any, kind: str) -> Any
         raise ValueError(f"expected {kind}s as a list of names or a mapping from names to parameters")
     resolved = {}
     for name, parameters in value.items():
+        if parameters is not None and not isinstance(parameters, Mapping):
+            raise ValueError(f"{kind} {name!r}: expected a mapping of parameters, got {parameters!r}")
         try:
             fields = {field.name for field in dataclasses.fields(known[name])} if name in known else set()
             if name in known and fields.issuperset(parameters or {}):
@@ -83,6 +86,15 @@ class ModelSection(Section):
     checkpoint: str | None = None
     pretrained: bool = False
     target_layer: str | None = None
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            require(value)
+        except MedsaliencyError as error:
+            raise ValueError(str(error)) from error
+        return value
 
 
 def _section_of(dataclass: type, without: Sequence[str] = ()) -> Any:
@@ -194,7 +206,7 @@ def load_study(path: Path | None, overrides: Sequence[str] = (), **values: Any) 
     if path is not None:
         if not path.is_file():
             raise MedsaliencyError(f"{path}: no such configuration file")
-        settings = _parse(path.read_text(), name)
+        settings = _parse(_read(path), name)
         if not isinstance(settings, dict):
             raise MedsaliencyError(f"{path}: expected a mapping of sections, got {type(settings).__name__}")
     for override in overrides:
@@ -214,6 +226,13 @@ def load_study(path: Path | None, overrides: Sequence[str] = (), **values: Any) 
 def dump_study(study: Study) -> str:
     """The study as YAML that :func:`load_study` reads back to an equal one."""
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MedsaliencyError(f"{path}: cannot be read as UTF-8 text ({error})") from error
 
 
 def _parse(text: str, name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,11 @@ def select(records: Sequence[Record], images: int, seed: int) -> list[Record]:
     return sorted(chosen[:images], key=lambda record: record.id)
 
 
+def steps_of_a_shard(study: Study) -> int:
+    """Methods, and metrics times methods."""
+    return len(study.explain.methods) * (1 + len(study.evaluate.metrics))
+
+
 def explain_shard(
     study: Study,
     classifier: Classifier,
@@ -44,13 +49,17 @@ def explain_shard(
     start: int,
     predictions: pd.DataFrame,
     store: Store,
-) -> None:
+) -> Iterator[str]:
     """Explain and score the images from ``start`` on, as many as a batch holds; nothing if that was done before.
 
     Maps go into ``maps.zarr``; then scores, curves and seconds as one shard, whose presence says that it is done.
+
+    Yields:
+        The name of each of the :func:`steps_of_a_shard` when it is done.
     """
     name = f"shards/{start:06d}"
     if store.has(f"{name}-scores.parquet"):
+        yield from ["done before"] * steps_of_a_shard(study)
         return
     samples = explained[start : start + study.explain.batch_size]
     predicted = predictions.set_index("sample")["predicted"]
@@ -71,9 +80,10 @@ def explain_shard(
         rngs = [generator(study.seed, s.id, method) for s in samples]
         maps[method] = make_method(method, parameters)(probe, rngs).float().cpu()
         seconds.append(_took("method", method, begin, len(samples)))
+        yield method
     for metric, parameters in study.evaluate.metrics.items():
-        begin = time.perf_counter()
         for method, saliency in maps.items():
+            begin = time.perf_counter()
             # The same stream for every method: all meet the same start pixels.
             rngs = [generator(study.seed, s.id, metric) for s in samples]
             for measure, scores in make_metric(metric, parameters)(probe, saliency, rngs).items():
@@ -81,7 +91,8 @@ def explain_shard(
                     _row(s, target, method, measure, score)
                     for s, target, score in zip(samples, targets, scores, strict=True)
                 ]
-        seconds.append(_took("metric", metric, begin, len(samples)))
+            seconds.append(_took("metric", metric, begin, len(samples)))
+            yield metric
     _keep_maps(store, explained, samples, start, {name: part.numpy() for name, part in maps.items()})
     table = pd.DataFrame(rows)
     curves = table[table["x"].notna()][["sample", "patient", "method", "metric", "x", "y"]]
@@ -113,7 +124,7 @@ def _keep_maps(
     store: Store, explained: Sequence[Sample], samples: Sequence[Sample], start: int, maps: dict[str, np.ndarray]
 ) -> None:
     """Put a shard's images, lesions and maps at their place in ``maps.zarr``, one chunk an image."""
-    group = store.maps()
+    group = store.maps("a")
     height, width = explained[0].image.shape[1:]
     count = len(explained)
     group.attrs["samples"] = [sample.id for sample in explained]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,11 @@ from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.training import Training, train
 from medsaliency.model.zoo import build
-from medsaliency.statistics.performance import performance
 from medsaliency.study import results
 from medsaliency.study.config import Study
-from medsaliency.study.explaining import explain_shard, select
+from medsaliency.study.explaining import explain_shard, select, steps_of_a_shard
 from medsaliency.study.provenance import describe
-from medsaliency.study.store import Store, write_text
+from medsaliency.study.store import Store, plain, write_text
 from medsaliency.types import MedsaliencyError, Sample, Track, silent
 
 
@@ -52,32 +52,29 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
     with clock.stage("data"):
         dataset = load_data(study)
     store = Store.create(output, study)
-    _write_splits(store, dataset)
-    with clock.stage("reading evaluation images"):  # before training, which a bad image would waste
-        records = dataset.of(EVALUATION)
-        samples = dataset.samples(records, study.data.size, study.data.channels, track, "reading evaluation images")
-    classifier = _model(study, dataset, store, clock, track)
+    try:
+        store.keep_splits(split_table(dataset))
+        with clock.stage("reading evaluation images"):  # before training, which a bad image would waste
+            samples = read_split(study, dataset, EVALUATION, track)
+        classifier = _model(study, dataset, samples, store, clock, track)
+    except MedsaliencyError:
+        store.remove_if_nothing_was_made()
+        raise
     with clock.stage("predicting"):
         predictions = predict(classifier, samples, track)
         store.write_table("predictions.parquet", predictions)
-    chosen = select(records, study.explain.images, study.seed)
+    chosen = select(dataset.of(EVALUATION), study.explain.images, study.seed)
     by_id = {sample.id: sample for sample in samples}
     explained = [by_id[record.id] for record in chosen]
+    provenance = describe(study, dataset, classifier, explained)
+    store.keep_basis(provenance)
     with clock.stage("explaining and evaluating"):
-        size = study.explain.batch_size
-        starts = list(range(0, len(explained), size))
-        for start in track(starts, "explaining and evaluating", len(starts)):
-            explain_shard(study, classifier, explained, start, predictions, store)
-    with clock.stage("statistics"):
-        results.gather(store, study, [sample.id for sample in explained])
-        found = performance(
-            predictions, classifier.classes, seed=study.seed, draws=study.statistics.draws, level=study.statistics.level
-        )
-        store.write_json("statistics/performance.json", found)
-    # A study that went on has spent both the seconds of before and those of now.
-    before = store.read_json("provenance.json")["seconds"] if store.has("provenance.json") else {}
-    spent = {name: round(before.get(name, 0) + clock.seconds.get(name, 0), 3) for name in {**before, **clock.seconds}}
-    store.write_json("provenance.json", describe(study, dataset, classifier, explained, spent))
+        starts = range(0, len(explained), study.explain.batch_size)
+        steps = (step for at in starts for step in explain_shard(study, classifier, explained, at, predictions, store))
+        for _ in track(steps, "explaining and evaluating", len(starts) * steps_of_a_shard(study)):
+            pass
+    results.gather(store, study, [sample.id for sample in explained])
+    store.write_json("provenance.json", {**provenance, "seconds": clock.seconds})
     for finish in track([results.write_statistics, write_report], "statistics and report", 2):
         finish(store)
     return store
@@ -102,19 +99,20 @@ def load_data(study: Study) -> Dataset:
     return split(dataset, seed=study.seed, validation=study.data.validation, evaluation=study.data.evaluation)
 
 
-def train_model(study: Study, dataset: Dataset, folder: Path, track: Track = silent) -> Classifier:
-    """Train the study's architecture on the training split and save the checkpoint into ``folder``."""
-    size, channels = study.data.size, study.data.channels
-    parts = {
-        name: dataset.samples(dataset.of(name), size, channels, track, f"reading {name} images")
-        for name in (TRAINING, VALIDATION)
-    }
-    images, labels = stack(parts[TRAINING])
+def train_model(
+    study: Study, dataset: Dataset, evaluation: Sequence[Sample], folder: Path, track: Track = silent
+) -> dict[str, Any]:
+    """Train the study's architecture and save it, with its performance on the evaluation images, into ``folder``.
+
+    Returns:
+        The performance, as :func:`medsaliency.statistics.performance.performance` gives it.
+    """
+    images, labels = stack(read_split(study, dataset, TRAINING, track))
     module = build(
         study.model.architecture,
         classes=len(dataset.classes),
-        channels=channels,
-        size=size,
+        channels=study.data.channels,
+        size=study.data.size,
         seed=study.seed,
         pretrained=study.model.pretrained,
     )
@@ -123,39 +121,56 @@ def train_model(study: Study, dataset: Dataset, folder: Path, track: Track = sil
         dataset.classes,
         mean=images.mean(dim=(0, 2, 3)).tolist(),
         std=images.std(dim=(0, 2, 3)).clamp(min=1e-6).tolist(),
-        channels=channels,
-        size=size,
+        channels=study.data.channels,
+        size=study.data.size,
         target_layer=study.model.target_layer,
         device=study.device or default_device(),
+        name=study.model.architecture,
     )
     how = Training(**study.training.model_dump(), seed=study.seed)  # type: ignore[attr-defined]
-    history = train(classifier, images, labels, *stack(parts[VALIDATION]), how, track)
+    history = train(classifier, images, labels, *stack(read_split(study, dataset, VALIDATION, track)), how, track)
+    found = results.measure(study, predict(classifier, evaluation, track), dataset.classes)
     trained_on = {"data": dataset.name, "images": len(images), "epochs": len(history), "seed": study.seed}
     best = min(history, key=lambda epoch: epoch.validation_loss)
     metrics = {"validation_accuracy": best.validation_accuracy, "validation_loss": best.validation_loss}
-    checkpoint.save(classifier, folder, architecture=study.model.architecture, trained_on=trained_on, metrics=metrics)
-    return classifier
+    checkpoint.save(
+        classifier,
+        folder,
+        architecture=study.model.architecture,
+        trained_on=trained_on,
+        metrics={**metrics, "evaluation": plain(found)},
+    )
+    return found
 
 
-def _model(study: Study, dataset: Dataset, store: Store, clock: Clock, track: Track) -> Classifier:
+def read_split(study: Study, dataset: Dataset, name: str, track: Track = silent) -> list[Sample]:
+    """Read the images of one split."""
+    return dataset.samples(dataset.of(name), study.data.size, study.data.channels, track, f"reading {name} images")
+
+
+def _model(
+    study: Study, dataset: Dataset, evaluation: Sequence[Sample], store: Store, clock: Clock, track: Track
+) -> Classifier:
     """The given checkpoint, the one this run has trained before, or a new one."""
     given = Path(study.model.checkpoint) if study.model.checkpoint else None
     folder = given or store.path / "model"
     if given is None and not folder.exists():
         with clock.stage("training"):
-            train_model(study, dataset, folder, track)
+            train_model(study, dataset, evaluation, folder, track)
     classifier = checkpoint.load(folder, device=study.device or default_device())
-    if classifier.classes != dataset.classes or classifier.channels != study.data.channels:
+    wanted = (dataset.classes, study.data.channels)
+    if (classifier.classes, classifier.channels) != wanted or classifier.size not in (None, study.data.size):
         raise MedsaliencyError(
-            f"{folder}: the checkpoint knows classes {list(classifier.classes)} and {classifier.channels} channel(s), "
-            f"the data has {list(dataset.classes)} and {study.data.channels}; give the model's own data"
+            f"{folder}: the checkpoint knows classes {list(classifier.classes)}, {classifier.channels} channel(s) and "
+            f"size {classifier.size}, the study has {list(wanted[0])}, {wanted[1]} and {study.data.size}; give the "
+            "model its own data and size"
         )
     if study.model.target_layer is not None:
         classifier.use_layer(study.model.target_layer)
     return classifier
 
 
-def predict(classifier: Classifier, samples: list[Sample], track: Track = silent) -> pd.DataFrame:
+def predict(classifier: Classifier, samples: Sequence[Sample], track: Track = silent) -> pd.DataFrame:
     """Columns sample, patient, label, predicted (class indices) and p_0 ... p_{K-1}, one row a sample."""
     size = classifier.batch_size
     starts = range(0, len(samples), size)
@@ -175,7 +190,7 @@ def predict(classifier: Classifier, samples: list[Sample], track: Track = silent
     return table.assign(**{f"p_{k}": probabilities[:, k] for k in range(probabilities.shape[1])})
 
 
-def stack(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
+def stack(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (N, C, H, W) float32 and labels (N,) int64 (-1 where unknown)."""
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     labels = torch.tensor([-1 if sample.label is None else sample.label for sample in samples])
@@ -185,9 +200,3 @@ def stack(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
 def default_device() -> str:
     """``cuda`` where there is one, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _write_splits(store: Store, dataset: Dataset) -> None:
-    """Write the splits down before anything is trained on them."""
-    if not store.has("splits.csv"):
-        write_text(store.path / "splits.csv", split_table(dataset).to_csv(index=False))

@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -22,9 +22,7 @@ from medsaliency.types import Sample
 LIBRARIES = ("torch", "timm", "numpy", "scipy", "pillow", "pandas", "numba")
 
 
-def describe(
-    study: Study, dataset: Dataset, classifier: Classifier, explained: Sequence[Sample], seconds: Mapping[str, float]
-) -> dict[str, Any]:
+def describe(study: Study, dataset: Dataset, classifier: Classifier, explained: Sequence[Sample]) -> dict[str, Any]:
     """Collect the provenance of a study as plain data. It names no place on disk and no patient."""
     counts: dict[str, dict[str, int]] = {}
     for name in SPLITS:
@@ -46,17 +44,17 @@ def describe(
             "patients_known": any(record.patient != record.id for record in dataset.records),
         },
         "model": {
-            "architecture": study.model.architecture,
+            "architecture": classifier.name,
             "parameters": sum(p.numel() for p in classifier.module.parameters()),
             "target_layer": classifier.target_layer(example),
             "input_size": study.data.size,
             "channels": classifier.channels,
             "device": classifier.device.type,
             "batch_size": classifier.batch_size,
+            "weights": _weights(classifier),
         },
         "methods": {n: repr(make_method(n, p)) for n, p in study.explain.methods.items()},
         "metrics": {n: repr(make_metric(n, p)) for n, p in study.evaluate.metrics.items()},
-        "seconds": dict(seconds),
     }
 
 
@@ -71,4 +69,13 @@ def _fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for record in sorted(dataset.records, key=lambda r: r.id):
         digest.update("\x1f".join((record.id, str(record.label), record.patient, str(record.split))).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _weights(classifier: Classifier) -> str:
+    """SHA-256 over the module's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(classifier.module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

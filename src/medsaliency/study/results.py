@@ -14,6 +14,7 @@ from medsaliency.evaluation import make_metric
 from medsaliency.report.contents import Case, Contents
 from medsaliency.statistics.comparison import against, exclusions, summarize
 from medsaliency.statistics.curves import aggregate
+from medsaliency.statistics.performance import performance
 from medsaliency.study.config import Study, load_study
 from medsaliency.study.store import Store
 from medsaliency.types import Measure, generator
@@ -43,6 +44,8 @@ def write_statistics(store: Store) -> None:
     """Make the tables in ``statistics/`` from the scores and curves."""
     study = load_study(store.path / "study.yaml")
     scores, curves = store.read_table("scores.parquet"), store.read_table("curves.parquet")
+    classes = store.read_json("provenance.json")["data"]["classes"]
+    store.write_json("statistics/performance.json", measure(study, store.read_table("predictions.parquet"), classes))
     how: dict[str, Any] = {
         "seed": study.seed,
         "draws": study.statistics.draws,
@@ -52,6 +55,12 @@ def write_statistics(store: Store) -> None:
     store.write_table("statistics/against_random.parquet", against(scores, "random", measures_of(study), **how))
     store.write_table("statistics/exclusions.parquet", exclusions(scores))
     store.write_table("statistics/curves.parquet", aggregate(curves, **how))
+
+
+def measure(study: Study, predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """The model's performance, with the study's bootstrap."""
+    how = study.statistics
+    return performance(predictions, classes, seed=study.seed, draws=how.draws, level=how.level)
 
 
 def measures_of(study: Study) -> dict[str, Measure]:

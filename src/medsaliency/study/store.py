@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,18 @@ from medsaliency.types import MedsaliencyError
 
 PLANS = {"study.yaml", "splits.csv"}
 """What a run writes before it has made anything."""
+
+
+NEEDED = (
+    "study.yaml",
+    "provenance.json",
+    "predictions.parquet",
+    "scores.parquet",
+    "curves.parquet",
+    "timings.parquet",
+    "maps.zarr",
+)
+"""What statistics and report are made from."""
 
 
 class Store:
@@ -69,12 +82,52 @@ class Store:
         Raises:
             MedsaliencyError: If it is none, or the study has not come to its scores.
         """
-        for needed in ("study.yaml", "provenance.json", "scores.parquet"):
-            if not (path / needed).is_file():
+        for needed in NEEDED:
+            if not (path / needed).exists():
                 raise MedsaliencyError(
                     f"{path}: expected the folder of a finished study, {needed} is missing; run `medsaliency study`"
                 )
         return cls(path)
+
+    def keep_splits(self, table: pd.DataFrame) -> None:
+        """Write the splits down, or see that they are those this run began with.
+
+        Raises:
+            MedsaliencyError: If the images, labels, patients or splits have changed since.
+        """
+        path, text = self.path / "splits.csv", table.to_csv(index=False)
+        if not path.is_file():
+            write_text(path, text)
+        elif path.read_text(encoding="utf-8") != text:
+            raise MedsaliencyError(
+                f"{path}: the images, labels, patients or splits are not those this run began with; choose "
+                "another --output"
+            )
+
+    def keep_basis(self, provenance: Mapping[str, Any]) -> None:
+        """Write down what the shards rest on, or see that it has not changed.
+
+        Raises:
+            MedsaliencyError: If the version of this software, the data or the model's weights are others.
+        """
+        basis = {
+            "medsaliency": provenance["medsaliency"],
+            "data": provenance["data"]["fingerprint"],
+            "weights": provenance["model"]["weights"],
+        }
+        if not self.has("shards/basis.json"):
+            self.write_json("shards/basis.json", basis)
+        changed = [name for name, value in self.read_json("shards/basis.json").items() if basis[name] != value]
+        if changed:
+            raise MedsaliencyError(
+                f"{self.path}: its scores were begun with another {' and another '.join(changed)}; choose another "
+                "--output"
+            )
+
+    def remove_if_nothing_was_made(self) -> None:
+        """Remove the folder of a run that failed before it had a model or a table."""
+        if {file.name for file in self.path.iterdir()} <= PLANS:
+            shutil.rmtree(self.path)
 
     def has(self, name: str) -> bool:
         """Whether a product is there."""
@@ -90,15 +143,15 @@ class Store:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write JSON; a value that is not a number becomes null."""
-        write_text(self.path / name, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+        write_text(self.path / name, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read JSON."""
         return dict(json.loads((self.path / name).read_text()))
 
-    def maps(self) -> zarr.Group:
+    def maps(self, mode: Literal["r", "a"] = "r") -> zarr.Group:
         """The zarr group of images (``image``), lesions (``lesion``, ``has_lesion``) and one array of maps a method."""
-        return zarr.open_group(self.path / "maps.zarr", mode="a")
+        return zarr.open_group(self.path / "maps.zarr", mode=mode)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -124,12 +177,12 @@ def _beside(path: Path, write: Callable[[Path], Any]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain JSON data: mappings and lists walked, NaN to None, NumPy scalars to Python's."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
