@@ -89,6 +89,7 @@ def test_a_single_logit_module_has_two_classes(images: torch.Tensor) -> None:
         ({"images": torch.full((5, 1, 16, 16), float("nan"))}, "NaN or infinity"),
         ({"target_layer": "7"}, "unknown layer '7'"),
         ({"images": torch.rand(0, 1, 16, 16)}, "N at least 1"),
+        ({"images": torch.zeros(5, 1, 16, 16, dtype=torch.uint8)}, "floating-point"),
         ({"batch_size": 0}, "batch_size of at least 1"),
         ({"targets": ["tumor"] * 5}, "class indices"),
     ],
@@ -109,8 +110,16 @@ def test_evaluate_refuses_what_does_not_fit(model: nn.Module, images: torch.Tens
         medsaliency.evaluate(model, images, None, {})
 
 
+def test_a_target_layer_is_used_and_the_classifier_kept_as_it_was(model: nn.Module, images: torch.Tensor) -> None:
+    classifier = medsaliency.Classifier(model, ["a", "b", "c"], target_layer="1")
+    before = medsaliency.explain(classifier, images, methods="grad_cam")["grad_cam"]
+    other = medsaliency.explain(classifier, images, methods="grad_cam", target_layer="0")["grad_cam"]
+    assert not torch.equal(before, other)
+    assert classifier.known_target_layer == "1"
+
+
 def test_arrays_and_single_names_do_as_well(model: nn.Module, images: torch.Tensor) -> None:
-    maps = medsaliency.explain(model, images.numpy(), np.array([0, 1, 2, 0, 1]), "gradient")
+    maps = medsaliency.explain(model, images.double().numpy(), np.array([0, 1, 2, 0, 1]), "gradient")
     assert list(maps) == ["gradient"]
     arrays = {name: found.numpy() for name, found in maps.items()}
     lesions = np.ones((5, 16, 16), dtype=bool)

@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -216,7 +217,13 @@ def test_bad_input_is_one_line_exit_code_two_and_leaves_nothing(case: str, run: 
 def test_data_check_reports_counts_and_problems(run: Run, tmp_path: Path) -> None:
     write_images(tmp_path / "d")
     (tmp_path / "d/dark/copy.png").write_bytes((tmp_path / "d/bright/bright00.png").read_bytes())
-    result = run("data", "check", "d")
+    Image.new("L", (48, 48), 7).save(tmp_path / "d/dark/flat.png")
+    (tmp_path / "d/dark/torn.png").write_bytes(b"\x89PNG")
+    result = run("data", "check", "d", "--output", "findings.json")
     assert result.code == 0, result.err
-    assert "25 images" in result.out
+    assert "27 images" in result.out
+    assert "single value: dark/flat.png" in result.out
+    assert "unreadable: dark/torn.png: " in result.out
+    assert "identical, other label: bright/bright00.png (none), dark/copy.png (none)" in result.out
+    assert json.loads((tmp_path / "findings.json").read_text())["images"] == 27
     assert "problem: pairs of identical images" in result.out

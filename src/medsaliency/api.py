@@ -63,7 +63,7 @@ def explain(
     images = _images(images, batch_size)
     classifier = as_classifier(model, images)
     if target_layer is not None:
-        classifier.use_layer(target_layer)
+        classifier = classifier.with_layer(target_layer)
     chosen = _methods(methods)
     wanted = _targets(targets, len(images))
     parts: dict[str, list[Tensor]] = {name: [] for name in chosen}
@@ -173,6 +173,9 @@ def as_classifier(model: nn.Module | Classifier, images: Tensor) -> Classifier:
 def _images(images: Images, batch_size: int) -> Tensor:
     """Images as a tensor, checked before anything is run on them."""
     found = torch.as_tensor(images)
+    if not found.is_floating_point():
+        raise MedsaliencyError(f"expected floating-point images as the model takes them, got {found.dtype}; scale them")
+    found = found.float()
     if found.ndim != 4 or len(found) == 0:
         raise MedsaliencyError(f"expected images of shape (N, C, H, W) with N at least 1, got {tuple(found.shape)}")
     if batch_size < 1:
@@ -197,7 +200,7 @@ def _metrics(metrics: str | Sequence[str] | Mapping[str, Metric] | None) -> Mapp
 def _targets(targets: Tensor | Sequence[int] | None, count: int) -> Tensor | None:
     if targets is None:
         return None
-    found = np.asarray(targets)
+    found = np.asarray(targets.cpu() if isinstance(targets, Tensor) else targets)
     if not np.issubdtype(found.dtype, np.integer):
         raise MedsaliencyError(f"expected targets as class indices (whole numbers), got {found.dtype} values")
     wanted = torch.as_tensor(found, dtype=torch.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -190,16 +191,18 @@ def models(
 @data_app.command("check", epilog="Example: medsaliency data check ../data/brain-mri")
 def data_check(
     source: Annotated[Path, typer.Argument(help="Manifest, or folder in one of the known layouts.")],
-    kind: Annotated[
-        str | None, typer.Option(help="manifest, folder, figshare or radiography; found if absent.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option(help="manifest, folder, figshare or radiography.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for everything that was found.")] = None,
 ) -> None:
     """Report what a model would trip over: counts, sizes, unreadable files, duplicates, leaks between splits."""
     with loading():
         from medsaliency.data import open_source
         from medsaliency.data.check import check
+        from medsaliency.study.store import write_text
 
     findings = check(open_source(source, kind), track=bars)
+    if output is not None:
+        write_text(output, json.dumps(findings.to_dict(), indent=2) + "\n")
     _print_findings(findings)
     for note in findings.notes():
         out.print(f"note: {note}", highlight=False, markup=False)
@@ -222,9 +225,28 @@ def _print_findings(findings: Findings) -> None:
         out.print(f"Height x width: {spread} pixels, {findings.sizes} different", highlight=False)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in findings.channels.items())
     out.print(f"Images: {kinds}; lesion masks: {findings.masks:,}", highlight=False)
-    for pair in findings.near_duplicates.closest[:5]:
-        line = f"near duplicates ({pair.distance} of 64 bits differ): {pair.first} ({pair.first_split}), "
-        out.print(f"{line}{pair.second} ({pair.second_split})", highlight=False, markup=False, soft_wrap=True)
+    for line in _named(findings):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _named(findings: Findings, most: int = 5) -> list[str]:
+    """The first few images behind each kind of finding; ``--output`` gives them all."""
+    pairs = {
+        "identical": (*findings.duplicates_across.closest, *findings.duplicates_within.closest),
+        "identical, other label": findings.conflicting.closest,
+        "near duplicates": findings.near_duplicates.closest,
+        "one patient": findings.straddling,
+    }
+    singles = {"unreadable": findings.unreadable, "bad mask": findings.bad_masks, "clipped": findings.clipped}
+    return [
+        *(f"{kind}: {i.sample}: {i.reason}" for kind, issues in singles.items() for i in issues[:most]),
+        *(f"single value: {name}" for name in findings.constant[:most]),
+        *(
+            f"{kind}: {p.first} ({p.first_split}), {p.second} ({p.second_split})"
+            for kind, found in pairs.items()
+            for p in found[:most]
+        ),
+    ]
 
 
 def _sides(findings: Findings) -> list[tuple[float, float, float]]:

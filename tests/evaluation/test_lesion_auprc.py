@@ -45,7 +45,7 @@ def test_what_is_undefined_has_a_reason(lesion_probe) -> None:
     assert [r.reason for r in results] == [
         "",
         "no lesion mask",
-        "no lesion in the image",
+        "no lesion pixel at the model's size",
         "the lesion covers the whole image",
         "the map is not finite",
     ]

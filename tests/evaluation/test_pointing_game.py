@@ -50,7 +50,7 @@ def test_what_is_undefined_is_never_a_hit(lesion_probe) -> None:
     assert [r.reason for r in results] == [
         "",
         "no lesion mask",
-        "no lesion in the image",
+        "no lesion pixel at the model's size",
         "the lesion covers the whole image",
         "the map is not finite",
     ]

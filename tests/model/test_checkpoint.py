@@ -105,7 +105,12 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "cannot be read as JSON"), ("[]", "missing architecture"), ('{"architecture": "small_cnn"}', "missing cl")],
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "the file: Input should be a valid dictionary"),
+        ('{"architecture": "small_cnn"}', "classes: Field required"),
+        ('{"architecture": []}', "architecture: Input should be a valid string"),
+    ],
 )
 def test_a_description_that_is_not_whole_is_refused(folder: Path, text: str, message: str) -> None:
     (folder / DESCRIPTION).write_text(text)

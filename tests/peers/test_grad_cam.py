@@ -1,9 +1,10 @@
-"""Against Gildenblat's `grad-cam` (extra `peers`)."""
+"""Against Gildenblat's `grad-cam` (extra `test`)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import pytorch_grad_cam as peer
 import torch
 from torch import Tensor, nn
 
@@ -11,8 +12,6 @@ from medsaliency.attribution.grad_cam import GradCAM
 from medsaliency.attribution.grad_cam_plus_plus import GradCAMPlusPlus
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
-
-peer = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed; install the extra 'peers'")
 
 TARGETS = [2, 1, 2, 1]
 

@@ -1,4 +1,4 @@
-"""Against PAIR's `saliency`, the reference implementation of the information curves (extra `peers`)."""
+"""Against PAIR's `saliency`, the reference implementation of the information curves (extra `test`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import saliency.core as pair
 import torch
+from saliency.metrics import pic
 from torch import Tensor, nn
 
 from medsaliency.attribution.gradient import Gradient
@@ -17,10 +19,6 @@ from medsaliency.evaluation.information_curves import FRACTIONS, InformationCurv
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.types import generator
-
-pair = pytest.importorskip("saliency.core", reason="PAIR's saliency is not installed; install the extra 'peers'")
-pic = pytest.importorskip("saliency.metrics.pic", reason="PAIR's saliency is not installed; install the extra 'peers'")
-
 
 SIZE = 64
 NONE = np.empty(0, np.int64)

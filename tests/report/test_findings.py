@@ -30,7 +30,7 @@ def study(
         for m, (gap, low, high) in differences.items()
     ]
     scores: list[dict[str, Any]] = [
-        {"sample": f"s{i}", "patient": "p", "label": 0, "target": 0, "method": name, "metric": metric,
+        {"sample": f"s{i}", "patient": f"p{i}", "label": 0, "target": 0, "method": name, "metric": metric,
          "value": math.nan if i < lost else 0.5, "reason": "why" if i < lost else ""}
         for name in means for i in range(50)
     ]  # fmt: skip
@@ -131,11 +131,12 @@ def test_exclusions_state_their_share(contents: Contents) -> None:
     assert none == "Every measure shown has a value on every image, for every method."
 
 
-def test_few_images_are_a_warning(contents: Contents) -> None:
+def test_few_patients_are_a_warning_however_many_their_images(contents: Contents) -> None:
     study_of = curves(contents, ABOVE, ABOVE)
     assert said(study_of, "Sample size") == ""
-    tiny = replace(study_of, summary=study_of.summary.assign(images=[50, 3, 50]))
-    assert said(tiny, "Sample size").startswith("Some means rest on few images: 3 images for SIC entropy.")
+    owners = [f"p{i % 3}" for i in range(len(study_of.scores))]
+    tiny = replace(study_of, scores=study_of.scores.assign(patient=owners))
+    assert said(tiny, "Sample size").startswith("Some means rest on few patients: 3 patients for SIC entropy.")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ def rng() -> np.random.Generator:
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
 def test_images_of_a_patient_are_drawn_together_and_patients_keep_their_number(patients: list[int]) -> None:
     weights = patient_weights(patients, rng(), 20)
+    if len(set(patients)) == 1:
+        assert np.isnan(weights).all()
+        return
     _, first, owner = np.unique(np.array(patients, dtype=str), return_index=True, return_inverse=True)
     assert weights.shape == (20, len(patients))
     np.testing.assert_array_equal(weights, weights[:, first][:, owner])
@@ -30,6 +33,12 @@ def test_undefined_values_are_left_out_and_nothing_defined_is_undefined() -> Non
     assert 1.0 <= found.low <= found.high <= 3.0
     empty = mean_interval([float("nan")] * 2, list("ab"), rng())
     assert np.isnan([empty.value, empty.low, empty.high]).all()
+
+
+def test_one_patient_shows_no_spread_and_gives_no_interval() -> None:
+    found = mean_interval([0.2, 0.4, 0.6], list("aaa"), rng())
+    assert found.value == pytest.approx(0.4)
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_dependent_images_widen_the_interval() -> None:

@@ -42,6 +42,13 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(confidence, correct, np.ones((1, 4)))[0] == pytest.approx(0.05)
 
 
+def test_one_patient_has_a_performance_and_no_interval() -> None:
+    table = pd.DataFrame({"patient": ["1"] * 3, "label": [0, 1, 1], "predicted": [0, 1, 0], "p_0": [0.9, 0.2, 0.6]})
+    found = performance(table.assign(p_1=1 - table["p_0"]), ["x", "y"], seed=0)
+    assert found["accuracy"]["value"] == pytest.approx(2 / 3)
+    assert np.isnan([found[name]["low"] for name in ("accuracy", "macro_f1", "expected_calibration_error")]).all()
+
+
 def test_performance_of_a_hand_made_table() -> None:
     table = pd.DataFrame(
         {

@@ -93,6 +93,10 @@ def test_the_report_is_made_from_the_folder_alone(small_run: Store) -> None:
     assert (small_run.path / "report.html").read_text() == before
     assert "</html>" in before
     assert str(small_run.path.parent) not in before
+    assert "patient-0" not in before
+    cases = pd.read_csv(small_run.path / "cases.csv")
+    assert set(cases["sample"]) <= set(small_run.read_table("scores.parquet")["sample"])
+    assert f"Case {len(cases)}" in before
 
 
 def test_provenance_names_what_ran_and_no_place_or_patient(small_run: Store) -> None:

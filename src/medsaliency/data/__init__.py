@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError, validate_call
+
 from medsaliency.data.dataset import Dataset
 from medsaliency.data.folder import folder, image_files, subfolders
 from medsaliency.data.manifest import SPLIT_NAMES, manifest
@@ -55,7 +57,12 @@ def open_source(root: Path | None = None, kind: str | None = None, **options: An
         if option not in known:
             hint = nearest(option, known) if known else "; it has none"
             raise MedsaliencyError(f"data: expected an option of {kind!r}, got {option!r}{hint}")
-    return SOURCES[kind](*places, **options)
+    try:
+        return validate_call(SOURCES[kind])(*places, **options)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise MedsaliencyError(f"data: option {where}: {fault['msg']}, got {fault['input']!r}") from error
 
 
 def _detect(root: Path) -> str:

@@ -48,13 +48,15 @@ def scale(values: np.ndarray) -> FloatArray:
 
 
 def read_mask(path: Path, *, source: str | None = None) -> BoolArray:
-    """Read a lesion mask as (H, W) bool: every value above zero is lesion.
+    """Read a lesion mask as (H, W) bool: every value above zero is lesion (above 127 in a JPEG).
 
     Raises:
         MedsaliencyError: As :func:`read_image`.
     """
     array = _decode(path, source or str(path))
-    return np.asarray(array > 0 if array.ndim == 2 else (array > 0).any(axis=2), dtype=np.bool_)
+    # JPEG leaves a rim of small values around every edge; every other format keeps the values that were drawn.
+    lowest = 127 if path.suffix.lower() in (".jpg", ".jpeg") else 0
+    return np.asarray(array > lowest if array.ndim == 2 else (array > lowest).any(axis=2), dtype=np.bool_)
 
 
 def _decode(path: Path, name: str) -> np.ndarray:

@@ -41,7 +41,7 @@ class InformationCurves:
     One set of revealed images serves all six. Costs ``len(fractions) + 2`` forward passes an image.
 
     An image is undefined, with its reason, where the start image scores no lower or carries no less information than
-    the whole, or where the whole scores below ``minimum``.
+    the whole, where the whole scores below ``minimum``, or where the map is not finite.
 
     Args:
         fractions: Shares of the pixels revealed, ascending in (0, 1).
@@ -103,7 +103,12 @@ class InformationCurves:
         probabilities = probe.classifier.probabilities(reveals).cpu().numpy()
         probabilities = probabilities.reshape(len(probe), len(self.fractions) + 2, -1)
         scores: Scores = {measure.name: [] for measure in self.measures}
+        finite = torch.isfinite(maps).flatten(1).all(dim=1).tolist()
         for i, target in enumerate(probe.targets.tolist()):
+            if not finite[i]:
+                for found in scores.values():
+                    found.append(Score.undefined("the map is not finite"))
+                continue
             performance = {
                 "aic": (probabilities[i].argmax(axis=1) == target).astype(np.float64),
                 "sic": probabilities[i, :, target].astype(np.float64),

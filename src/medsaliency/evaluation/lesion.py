@@ -19,7 +19,7 @@ def score_lesions(probe: Probe, maps: Tensor, measure: Callable[[FloatArray, Boo
         if lesion is None:
             scores.append(Score.undefined("no lesion mask"))
         elif not lesion.any():
-            scores.append(Score.undefined("no lesion in the image"))
+            scores.append(Score.undefined("no lesion pixel at the model's size"))
         elif lesion.all():
             scores.append(Score.undefined("the lesion covers the whole image"))
         elif not np.isfinite(saliency).all():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -18,7 +19,19 @@ from medsaliency.model.zoo import build, require
 from medsaliency.types import MedsaliencyError
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-_NEEDED = ("architecture", "classes", "channels", "size", "mean", "std", "output")
+
+
+class _Description(BaseModel):
+    """What ``model.json`` must hold to build the model again; what else it holds is for the record."""
+
+    architecture: str
+    classes: list[str]
+    channels: int
+    size: int | None
+    mean: list[float]
+    std: list[float]
+    output: Output
+    target_layer: str | None = None
 
 
 def save(
@@ -80,10 +93,10 @@ def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32)
         folder = folder / "model"
     description = _describe(folder)
     module = build(
-        description["architecture"],
-        classes=1 if description["output"] == "single_logit" else len(description["classes"]),
-        channels=description["channels"],
-        size=description["size"],
+        description.architecture,
+        classes=1 if description.output == "single_logit" else len(description.classes),
+        channels=description.channels,
+        size=description.size,
     )
     try:
         state = load_file(folder / WEIGHTS)
@@ -92,16 +105,16 @@ def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32)
     _fit(module, state, str(folder / WEIGHTS))
     return Classifier(
         module,
-        description["classes"],
-        mean=description["mean"],
-        std=description["std"],
-        channels=description["channels"],
-        size=description["size"],
-        output=description["output"],
-        target_layer=description.get("target_layer"),
+        description.classes,
+        mean=description.mean,
+        std=description.std,
+        channels=description.channels,
+        size=description.size,
+        output=description.output,
+        target_layer=description.target_layer,
         batch_size=batch_size,
         device=device,
-        name=description["architecture"],
+        name=description.architecture,
     )
 
 
@@ -159,7 +172,7 @@ def load_state_dict(
     )
 
 
-def _describe(folder: Path) -> dict[str, Any]:
+def _describe(folder: Path) -> _Description:
     path = folder / DESCRIPTION
     if not path.is_file() or not (folder / WEIGHTS).is_file():
         raise MedsaliencyError(
@@ -169,10 +182,12 @@ def _describe(folder: Path) -> dict[str, Any]:
         description = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise MedsaliencyError(f"{path}: cannot be read as JSON ({error})") from error
-    missing = [key for key in _NEEDED if not isinstance(description, dict) or key not in description]
-    if missing:
-        raise MedsaliencyError(f"{path}: expected the keys {', '.join(_NEEDED)}; missing {', '.join(missing)}")
-    return dict(description)
+    try:
+        return _Description.model_validate(description)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "the file"
+        raise MedsaliencyError(f"{path}: {where}: {fault['msg']}; `medsaliency train` writes a whole one") from error
 
 
 def _fit(module: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:

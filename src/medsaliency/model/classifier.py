@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -119,6 +120,16 @@ class Classifier:
         """
         _layer(self.module, name)
         self._target_layer = name
+
+    def with_layer(self, name: str) -> Classifier:
+        """The same classifier, module included, with another layer for CAM methods to read.
+
+        Raises:
+            MedsaliencyError: If the module has no such layer; the nearest names are shown.
+        """
+        other = copy(self)
+        other.use_layer(name)
+        return other
 
     @property
     def known_target_layer(self) -> str | None:

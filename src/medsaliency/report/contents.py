@@ -16,7 +16,7 @@ class Case:
     """One explained image.
 
     Args:
-        sample: The image's id.
+        sample: What the image is called: its number in a report, its file's name where the user gave it.
         why: The rule by which it was chosen ("least confident error", ...).
         image: (C, H, W) float32 in [0, 1].
         lesion: (H, W) bool or None.

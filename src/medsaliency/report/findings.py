@@ -26,8 +26,8 @@ from medsaliency.report.verdicts import (
 )
 from medsaliency.report.wording import count, estimate, listing, method_label, metric_label, number, percent
 
-FEW_IMAGES = 20
-"""Below this many images, percentile intervals from resampling cover clearly less than they claim."""
+FEW_PATIENTS = 20
+"""Below this many patients, percentile intervals from resampling cover clearly less than they claim."""
 
 Tone = Literal["plain", "support", "caution"]
 
@@ -192,17 +192,18 @@ def further(contents: Contents) -> list[Finding]:
 
 
 def few(contents: Contents) -> list[Finding]:
-    """Warn of measures whose means rest on so few images that a resampled interval is too narrow to be believed."""
+    """Warn of measures whose means rest on so few patients that a resampled interval is too narrow to be believed."""
+    known = contents.scores[contents.scores["value"].notna()]
+    patients_of = known.groupby(["metric", "method"])["patient"].nunique()
     small: dict[int, list[str]] = {}
     for metric in (name for name in metrics(contents) if has_values(contents, name)):
-        rows = (row(contents.summary, method, metric) for method in methods(contents))
-        least = min(int(numbers["images"]) for numbers in rows if numbers is not None)
-        if least < FEW_IMAGES:
+        least = min(int(patients_of.get((metric, method), 0)) for method in methods(contents))
+        if least < FEW_PATIENTS:
             small.setdefault(least, []).append(metric_label(metric))
     if not small:
         return []
-    parts = [f"{count(images, 'image')} for {listing(names)}" for images, names in sorted(small.items())]
-    text = f"Some means rest on few images: {'; '.join(parts)}. Intervals from so few are too narrow to be relied on."
+    parts = [f"{count(patients, 'patient')} for {listing(names)}" for patients, names in sorted(small.items())]
+    text = f"Some means rest on few patients: {'; '.join(parts)}. Intervals from so few are too narrow to be relied on."
     return [Finding("Sample size", text, "caution")]
 
 

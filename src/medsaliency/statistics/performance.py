@@ -69,7 +69,10 @@ def macro_f1(label: np.ndarray, predicted: np.ndarray, weights: Floats, classes:
         true, chosen = label == k, predicted == k
         hits, total = weights @ (true & chosen), weights @ true + weights @ chosen
         np.divide(2 * hits, total, out=f1[:, k], where=total > 0)
-    return np.asarray(np.nanmean(f1, axis=1))
+    known = np.isfinite(f1)
+    mean = np.full(len(weights), np.nan)
+    np.divide(np.where(known, f1, 0).sum(axis=1), known.sum(axis=1), out=mean, where=known.any(axis=1))
+    return mean
 
 
 def auroc(positive: np.ndarray, score: Floats, weights: Floats) -> Floats:

@@ -111,13 +111,13 @@ def _cases(store: Store, study: Study) -> list[Case]:
     for name in rest[: max(0, CASES - len(why))]:
         why[name] = "chosen at random"
     targets = store.read_table("scores.parquet").drop_duplicates("sample").set_index("sample")["target"].to_dict()
-    cases = []
+    cases: list[Case] = []
     for name, reason in why.items():
         at = samples.index(name)
         row = predictions.loc[name]
         cases.append(
             Case(
-                sample=name,
+                sample=f"Case {len(cases) + 1}",
                 why=reason,
                 image=np.asarray(group["image"][at]),  # type: ignore[index]
                 lesion=np.asarray(group["lesion"][at]) if group["has_lesion"][at] else None,  # type: ignore[index]
@@ -130,6 +130,8 @@ def _cases(store: Store, study: Study) -> list[Case]:
                 },
             )
         )
+    # Names of files can be names of patients: the report numbers its cases, and this table stays in the run's folder.
+    store.write_csv("cases.csv", pd.DataFrame({"case": range(1, len(cases) + 1), "sample": list(why)}))
     return cases
 
 

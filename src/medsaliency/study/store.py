@@ -38,7 +38,7 @@ class Store:
     """The folder of one study.
 
     Args:
-        path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``splits.csv``, ``model/``,
+        path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``splits.csv``, ``cases.csv``, ``model/``,
             ``predictions.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``, ``curves.parquet``,
             ``timings.parquet``, ``statistics/``, ``report.html``.
     """
@@ -136,6 +136,10 @@ class Store:
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as parquet."""
         _beside(self.path / name, lambda beside: table.to_parquet(beside, index=False))
+
+    def write_csv(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table that people read."""
+        write_text(self.path / name, table.to_csv(index=False))
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Read a table."""
