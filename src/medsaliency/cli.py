@@ -141,9 +141,9 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.")
         from medsaliency.study.results import write_statistics
         from medsaliency.study.store import Store
 
-        store = Store.open(run)
-        write_statistics(store)
-        write_report(store)
+    store = Store.open(run)
+    for finish in bars([write_statistics, write_report], "statistics and report", 2):
+        finish(store)
     out.print(f"Report: {(run / 'report.html').resolve()}", soft_wrap=True)
 
 

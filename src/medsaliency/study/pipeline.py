@@ -50,7 +50,8 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
     """
     clock = Clock()
     with clock.stage("data"):
-        dataset = load_data(study)
+        for _ in track([study.data.source], "opening the data", 1):
+            dataset = load_data(study)
     store = Store.create(output, study)
     try:
         store.keep_splits(split_table(dataset))
