@@ -259,7 +259,8 @@ def _finish(store: Store) -> None:
     summary = store.read_table("statistics/summary.parquet")
     means = summary[summary["images"] > 0].pivot(index="method", columns="metric", values="mean")
     measures = [name for name in summary["metric"].unique() if name in means]
-    table = Table(Column("mean of", no_wrap=True), *(name.replace("_", "\n", 1) for name in measures))
+    columns = [Column(name.replace("_", "\n", 1), justify="right", no_wrap=True) for name in measures]
+    table = Table(Column("\nmean of", no_wrap=True), *columns, box=None, padding=(0, 1, 0, 0))  # fits 80 columns
     for method in summary["method"].unique():
         table.add_row(str(method), *(f"{means.loc[method, name]:.3f}" for name in measures))
     out.print(table)

@@ -193,6 +193,8 @@ def further(contents: Contents) -> list[Finding]:
 
 def few(contents: Contents) -> list[Finding]:
     """Warn of measures whose means rest on so few patients that a resampled interval is too narrow to be believed."""
+    if contents.scores.empty:
+        return []
     known = contents.scores[contents.scores["value"].notna()]
     patients_of = known.groupby(["metric", "method"])["patient"].nunique()
     small: dict[int, list[str]] = {}
