@@ -205,10 +205,10 @@ def data_check(
         write_text(output, json.dumps(findings.to_dict(), indent=2) + "\n")
     _print_findings(findings)
     for note in findings.notes():
-        out.print(f"note: {note}", highlight=False, markup=False)
+        out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     problems = findings.problems()
     for problem in problems:
-        out.print(f"problem: {problem}", highlight=False, markup=False, style="bold")
+        out.print(f"problem: {problem}", highlight=False, markup=False, style="bold", soft_wrap=True)
     if not problems:
         out.print("No problems found.")
 
@@ -222,7 +222,7 @@ def _print_findings(findings: Findings) -> None:
     out.print(table)
     if findings.height and findings.width:
         spread = " x ".join(f"{low:.0f}..{high:.0f} (median {mid:.0f})" for low, mid, high in _sides(findings))
-        out.print(f"Height x width: {spread} pixels, {findings.sizes} different", highlight=False)
+        out.print(f"Height x width: {spread} pixels, {findings.sizes} different", highlight=False, soft_wrap=True)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in findings.channels.items())
     out.print(f"Images: {kinds}; lesion masks: {findings.masks:,}", highlight=False)
     for line in _named(findings):
