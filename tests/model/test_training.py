@@ -90,6 +90,13 @@ def test_early_stopping_keeps_the_best_epoch(monkeypatch: pytest.MonkeyPatch) ->
     assert not torch.equal(seen[1], seen[3])
 
 
+def test_waiting_begins_in_the_second_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([0.1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.05, 0.05])
+    monkeypatch.setattr(training, "_validate", lambda *_: (next(losses), 0.5))
+    history = train(small(), *task(16, 0), *task(8, 1), Training(epochs=8, batch_size=8, patience=2))
+    assert len(history) == 6
+
+
 def test_a_loss_that_is_not_a_number_says_where() -> None:
     images, labels = task(16, 0)
     images[:, :, 0, 0] = math.nan

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from medsaliency.model.classifier import Classifier
@@ -18,16 +16,6 @@ from medsaliency.model.training import Training, train
 from medsaliency.model.zoo import build
 
 SIZE = 64
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Networks this small, and SciPy's triangles, run far faster so where other processes share the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
-        yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,8 @@ class Training:
         shift: Share of the image's side, at most, either way.
         class_weights: Weigh the loss by the inverse class frequency (its square root, so that a rare class does not
             dominate).
-        patience: Epochs without a lower validation loss after which training stops.
+        patience: Epochs without a lower validation loss after which training stops; counted from the second half of
+            ``epochs`` on, when the learning rate falls.
         seed: Of order, augmentation and dropout.
 
     Raises:
@@ -147,7 +148,8 @@ def train(
             validation_loss, accuracy = _validate(classifier, validation_images, validation_labels)
             history.append(Epoch(total / steps, validation_loss, accuracy))
             total = 0.0
-            since += 1
+            # While the learning rate is high the loss is expected to jump; waiting begins in the second half.
+            since = since + 1 if 2 * len(history) > how.epochs else 0
             if validation_loss < best_loss:
                 best, best_loss, since = deepcopy(module.state_dict()), validation_loss, 0
             if since >= how.patience:
