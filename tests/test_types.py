@@ -41,3 +41,9 @@ def test_score_is_a_number_or_a_reason():
         Score(float("nan"))
     with pytest.raises(ValueError, match="number or a reason"):
         Score(0.5, "empty mask")
+
+
+def test_a_score_is_never_infinite() -> None:
+    for reason in ("", "why"):
+        with pytest.raises(ValueError, match="a number or a reason"):
+            Score(float("inf"), reason)

@@ -98,6 +98,7 @@ def train(
         from medsaliency.data.splits import split_table
         from medsaliency.study.config import load_study
         from medsaliency.study.pipeline import load_data, read_split, train_model
+        from medsaliency.study.results import measure
         from medsaliency.study.store import write_text
 
     if output.exists():
@@ -106,7 +107,7 @@ def train(
     settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
     dataset = load_data(settings)
     samples = read_split(settings, dataset, EVALUATION, bars)
-    _print_accuracy(train_model(settings, dataset, samples, output, bars))
+    _print_accuracy(measure(settings, train_model(settings, dataset, samples, output, bars), dataset.classes))
     write_text(output / "splits.csv", split_table(dataset).to_csv(index=False))
     out.print(f"Checkpoint: {output}", soft_wrap=True)
 

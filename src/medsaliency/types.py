@@ -157,7 +157,7 @@ class Score:
         curve: The curve behind the value, where there is one.
 
     Raises:
-        ValueError: If a value is NaN without a reason, or a number with one.
+        ValueError: If a value is infinite, NaN without a reason, or a number with one.
     """
 
     value: float
@@ -165,7 +165,7 @@ class Score:
     curve: Curve | None = None
 
     def __post_init__(self) -> None:
-        if np.isnan(self.value) == (not self.reason):
+        if np.isfinite(self.value) == bool(self.reason) or np.isinf(self.value):
             raise ValueError(f"a Score is a number or a reason, got value={self.value} and reason={self.reason!r}")
 
     @classmethod

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
@@ -34,21 +32,6 @@ def test_two_by_two_by_hand(lesion_probe, saliency, expected) -> None:
 def test_a_constant_map_scores_the_share_of_the_lesion(lesion_probe, lesion) -> None:
     (result,) = score(lesion_probe(lesion), [[0.5, 0.5], [0.5, 0.5]])
     assert result.value == pytest.approx(sum(map(sum, lesion)) / 4)
-
-
-def test_what_is_undefined_has_a_reason(lesion_probe) -> None:
-    probe = lesion_probe(TWO, None, [[0, 0], [0, 0]], [[1, 1], [1, 1]], TWO)
-    good = [[1, 0], [0, 1]]
-    results = score(probe, good, good, good, good, [[math.inf, 0], [0, 0]])
-    assert results[0].value == 1
-    assert all(math.isnan(r.value) for r in results[1:])
-    assert [r.reason for r in results] == [
-        "",
-        "no lesion mask",
-        "no lesion pixel at the model's size",
-        "the lesion covers the whole image",
-        "the map is not finite",
-    ]
 
 
 def test_maps_that_do_not_fit_are_refused(lesion_probe) -> None:

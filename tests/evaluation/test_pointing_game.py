@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
@@ -39,21 +37,6 @@ def test_tolerance_counts_pixels_to_the_lesion(lesion_probe, tolerance, expected
     # The diagonal neighbor is the square root of two away.
     (diagonal,) = score(lesion_probe([[1, 0], [0, 0]]), [[0, 0], [0, 1]], tolerance=1)
     assert diagonal.value == 0
-
-
-def test_what_is_undefined_is_never_a_hit(lesion_probe) -> None:
-    probe = lesion_probe(LESION, None, [[0, 0], [0, 0]], [[1, 1], [1, 1]], LESION)
-    good = [[1, 0], [0, 0]]
-    results = score(probe, good, good, good, good, [[math.nan, 0], [0, 0]])
-    assert [r.value for r in results[:1]] == [1]
-    assert all(math.isnan(r.value) for r in results[1:])
-    assert [r.reason for r in results] == [
-        "",
-        "no lesion mask",
-        "no lesion pixel at the model's size",
-        "the lesion covers the whole image",
-        "the map is not finite",
-    ]
 
 
 def test_maps_that_do_not_fit_are_refused(lesion_probe) -> None:

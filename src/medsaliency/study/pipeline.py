@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,13 +56,11 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
         store.keep_splits(split_table(dataset))
         with clock.stage("reading evaluation images"):  # before training, which a bad image would waste
             samples = read_split(study, dataset, EVALUATION, track)
-        classifier = _model(study, dataset, samples, store, clock, track)
+        classifier, predictions = _model(study, dataset, samples, store, clock, track)
     except MedsaliencyError:
         store.remove_if_nothing_was_made()
         raise
-    with clock.stage("predicting"):
-        predictions = predict(classifier, samples, track)
-        store.write_table("predictions.parquet", predictions)
+    store.write_table("predictions.parquet", predictions)
     chosen = select(dataset.of(EVALUATION), study.explain.images, study.seed)
     by_id = {sample.id: sample for sample in samples}
     explained = [by_id[record.id] for record in chosen]
@@ -102,11 +99,11 @@ def load_data(study: Study) -> Dataset:
 
 def train_model(
     study: Study, dataset: Dataset, evaluation: Sequence[Sample], folder: Path, track: Track = silent
-) -> dict[str, Any]:
+) -> pd.DataFrame:
     """Train the study's architecture and save it, with its performance on the evaluation images, into ``folder``.
 
     Returns:
-        The performance, as :func:`medsaliency.statistics.performance.performance` gives it.
+        Its predictions on the evaluation images, as :func:`predict` gives them.
     """
     images, labels = stack(read_split(study, dataset, TRAINING, track))
     module = build(
@@ -130,7 +127,8 @@ def train_model(
     )
     how = Training(**study.training.model_dump(), seed=study.seed)  # type: ignore[attr-defined]
     history = train(classifier, images, labels, *stack(read_split(study, dataset, VALIDATION, track)), how, track)
-    found = results.measure(study, predict(classifier, evaluation, track), dataset.classes)
+    predictions = predict(classifier, evaluation, track)
+    found = results.measure(study, predictions, dataset.classes)
     trained_on = {"data": dataset.name, "images": len(images), "epochs": len(history), "seed": study.seed}
     best = min(history, key=lambda epoch: epoch.validation_loss)
     metrics = {"validation_accuracy": best.validation_accuracy, "validation_loss": best.validation_loss}
@@ -141,7 +139,7 @@ def train_model(
         trained_on=trained_on,
         metrics={**metrics, "evaluation": plain(found)},
     )
-    return found
+    return predictions
 
 
 def read_split(study: Study, dataset: Dataset, name: str, track: Track = silent) -> list[Sample]:
@@ -151,13 +149,14 @@ def read_split(study: Study, dataset: Dataset, name: str, track: Track = silent)
 
 def _model(
     study: Study, dataset: Dataset, evaluation: Sequence[Sample], store: Store, clock: Clock, track: Track
-) -> Classifier:
-    """The given checkpoint, the one this run has trained before, or a new one."""
+) -> tuple[Classifier, pd.DataFrame]:
+    """The given checkpoint, the one this run has trained before, or a new one, and its predictions."""
+    predictions = None
     given = Path(study.model.checkpoint) if study.model.checkpoint else None
     folder = given or store.path / "model"
     if given is None and not folder.exists():
         with clock.stage("training"):
-            train_model(study, dataset, evaluation, folder, track)
+            predictions = train_model(study, dataset, evaluation, folder, track)
     classifier = checkpoint.load(folder, device=study.device or default_device())
     wanted = (dataset.classes, study.data.channels)
     if (classifier.classes, classifier.channels) != wanted or classifier.size not in (None, study.data.size):
@@ -168,7 +167,10 @@ def _model(
         )
     if study.model.target_layer is not None:
         classifier.use_layer(study.model.target_layer)
-    return classifier
+    if predictions is None:
+        with clock.stage("predicting"):
+            predictions = predict(classifier, evaluation, track)
+    return classifier, predictions
 
 
 def predict(classifier: Classifier, samples: Sequence[Sample], track: Track = silent) -> pd.DataFrame:
