@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.passes import Features
 from medsaliency.types import MedsaliencyError
 
 TARGETS = torch.tensor([0, 1, 1])
@@ -69,6 +70,14 @@ def modes(module: nn.Module) -> list[bool]:
     return [child.training for child in module.modules()]
 
 
+def both(classifier: Classifier, given: Tensor | None = None) -> tuple[Tensor, Features]:
+    """Input gradients and features, from one pass."""
+    found = classifier.backward(images() if given is None else given, TARGETS, to_layer=True)
+    assert found.input_gradients is not None
+    assert found.features is not None
+    return found.input_gradients, found.features
+
+
 def hooks(module: nn.Module) -> int:
     return sum(len(child._forward_hooks) + len(child._backward_hooks) for child in module.modules())
 
@@ -99,7 +108,7 @@ def test_the_micro_batch_changes_nothing(batch_size: int) -> None:
     reference = Classifier(network(), ["a", "b"])
     classifier = Classifier(network(), ["a", "b"], batch_size=batch_size)
     torch.testing.assert_close(classifier.logits(images()), reference.logits(images()))
-    ours, theirs = (c.input_gradients_and_features(images(), TARGETS) for c in (classifier, reference))
+    ours, theirs = (both(c) for c in (classifier, reference))
     torch.testing.assert_close(ours[0], theirs[0])
     torch.testing.assert_close(ours[1].activations, theirs[1].activations)
     torch.testing.assert_close(ours[1].gradients, theirs[1].gradients)
@@ -125,7 +134,7 @@ def test_softmax_sigmoid_and_single_logit_outputs() -> None:
 def test_an_in_place_activation_after_the_layer_gives_the_same_features() -> None:
     plain = Classifier(network(), ["a", "b"], target_layer="0")
     inplace = Classifier(network(inplace=True), ["a", "b"], target_layer="0")
-    expected, got = (c.input_gradients_and_features(images(), TARGETS) for c in (plain, inplace))
+    expected, got = (both(c) for c in (plain, inplace))
     assert expected[1].activations.min() < 0
     torch.testing.assert_close(got[0], expected[0])
     torch.testing.assert_close(got[1].activations, expected[1].activations)
@@ -134,16 +143,18 @@ def test_an_in_place_activation_after_the_layer_gives_the_same_features() -> Non
 
 def test_features_alone_equal_features_with_gradients() -> None:
     classifier = Classifier(network(), ["a", "b"])
-    both = classifier.input_gradients_and_features(images(), TARGETS)
-    torch.testing.assert_close(classifier.features(images(), TARGETS).gradients, both[1].gradients, rtol=0, atol=0)
-    torch.testing.assert_close(classifier.input_gradients(images(), TARGETS), both[0], rtol=0, atol=0)
+    gradients, features = both(classifier)
+    alone = classifier.features(images(), TARGETS)
+    torch.testing.assert_close(alone.activations, features.activations, rtol=0, atol=0)
+    torch.testing.assert_close(alone.gradients, features.gradients, rtol=0, atol=0)
+    torch.testing.assert_close(classifier.input_gradients(images(), TARGETS), gradients, rtol=0, atol=0)
 
 
 def test_frozen_weights_and_no_grad_do_not_stop_gradients() -> None:
     module = network().requires_grad_(False)
     classifier = Classifier(module, ["a", "b"])
     with torch.no_grad():
-        gradients, features = classifier.input_gradients_and_features(images(), TARGETS)
+        gradients, features = both(classifier)
     assert gradients.abs().max() > 0
     assert features.gradients.abs().max() > 0
 
@@ -151,7 +162,7 @@ def test_frozen_weights_and_no_grad_do_not_stop_gradients() -> None:
 def test_weights_keep_no_gradient_and_the_image_is_untouched() -> None:
     module = network()
     given = images()
-    Classifier(module, ["a", "b"]).input_gradients_and_features(given, TARGETS)
+    both(Classifier(module, ["a", "b"]), given)
     assert all(parameter.grad is None for parameter in module.parameters())
     assert torch.equal(given, images())
     assert not given.requires_grad
@@ -164,7 +175,7 @@ def test_modes_and_hooks_come_back_when_the_module_raises() -> None:
     classifier = Classifier(module, ["a", "b"], target_layer="conv")
     for call in (
         lambda: classifier.logits(images()),
-        lambda: classifier.input_gradients_and_features(images(), TARGETS),
+        lambda: both(classifier),
     ):
         with pytest.raises(RuntimeError, match="broken on purpose"):
             call()
@@ -191,7 +202,7 @@ def test_a_module_that_views_its_feature_maps_works() -> None:
     module = Viewing()
     expected = module(images()).detach()
     classifier = Classifier(module, ["a", "b"])
-    gradients, features = classifier.input_gradients_and_features(images(), TARGETS)
+    gradients, features = both(classifier)
     assert features.activations.shape == (3, 3, 8, 8)
     assert gradients.shape == (3, 1, 8, 8)
     torch.testing.assert_close(classifier.logits(images()), expected)
@@ -231,7 +242,7 @@ def test_a_wrong_number_of_logits_is_refused() -> None:
 
 @pytest.mark.parametrize("targets", [[0, 2, 1], [0, -1, 1]])
 def test_a_target_out_of_range_is_refused(targets: list[int]) -> None:
-    with pytest.raises(MedsaliencyError, match="expected targets from 0 to 1 for 2 classes"):
+    with pytest.raises(MedsaliencyError, match="expected 0 to 1, a class of the model, got"):
         Classifier(network(), ["a", "b"]).input_gradients(images(), torch.tensor(targets))
 
 

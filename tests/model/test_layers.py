@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medsaliency.model.layers import find_target_layer
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.layers import describe_layers, find_target_layer
 from medsaliency.model.zoo import build
 from medsaliency.types import MedsaliencyError
 
@@ -72,3 +73,67 @@ def test_hooks_are_removed_also_when_the_module_raises() -> None:
     with pytest.raises(RuntimeError):
         find_target_layer(module, torch.zeros(1, 1, 8, 8))
     assert not any(child._forward_hooks for child in module.modules())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "finer", "chosen"),
+    [
+        ("resnet50", 64, ["act1", "layer1", "layer2", "layer3"], "layer4"),
+        (
+            "densenet121",
+            64,
+            ["features.norm0", "features.denseblock1", "features.denseblock2", "features.denseblock3"],
+            "features",
+        ),
+        ("convnext_atto", 64, ["stages.0", "stages.1", "stages.2"], "norm_pre"),
+        (
+            "inception_v3",
+            128,
+            ["Conv2d_1a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e"],
+            "Mixed_7c",
+        ),
+    ],
+)
+def test_stages_are_listed_and_the_chosen_one_is_explained(
+    architecture: str, size: int, finer: list[str], chosen: str
+) -> None:
+    module = build(architecture, classes=2, size=size).eval()
+    found = describe_layers(module, torch.zeros(1, 1, size, size))
+    *earlier, convolution, last = found
+    assert [layer.name for layer in earlier] == finer
+    assert [layer.name for layer in found if layer.chosen] == [last.name] == [chosen]
+    assert find_target_layer(module, torch.zeros(1, 1, size, size)) == chosen
+    assert last.grid == (2, 2)
+    assert "the last stage with a spatial grid (2 x 2)" in last.why
+    assert convolution.kind == "Conv2d"
+    assert "normalization, activation or addition on the same grid still follow" in convolution.why
+    sides = [layer.grid[0] for layer in found]
+    assert sides == sorted(sides, reverse=True)
+    assert all(f"a finer grid ({layer.grid[0]} x {layer.grid[1]})" in layer.why for layer in earlier)
+
+
+@pytest.mark.parametrize("architecture", ["resnet50", "densenet121", "convnext_atto"])
+def test_every_layer_that_is_listed_can_be_read(architecture: str) -> None:
+    module = build(architecture, classes=2, size=64)
+    image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    classifier = Classifier(module, ["a", "b"])
+    layers = classifier.describe_layers(image)
+    assert [layer.name for layer in layers if layer.chosen] == [classifier.target_layer(image)]
+    for layer in layers:
+        activations = classifier.with_layer(layer.name).features(image, [0]).activations
+        assert activations.shape == (1, layer.channels, *layer.grid)
+    assert all(part.training for part in module.modules())
+
+
+def test_a_module_that_runs_several_times_is_named_as_one_that_cannot_be_read() -> None:
+    found = describe_layers(PlainCNN().eval(), torch.zeros(1, 1, 8, 8))
+    assert [(layer.name, layer.chosen) for layer in found] == [("conv1", False), ("conv2", True), ("relu", False)]
+    assert "runs several times" in found[-1].why
+    assert found[-1].channels == 0
+
+
+def test_a_stage_that_is_one_convolution_is_listed_once() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.Conv2d(2, 5, 2), nn.Flatten())
+    (first, second) = describe_layers(module, torch.zeros(1, 1, 8, 8))
+    assert (first.name, first.kind, first.channels, first.grid) == ("0", "Conv2d", 2, (6, 6))
+    assert (second.name, second.channels, second.grid, second.chosen) == ("2", 5, (2, 2), True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from medsaliency.model.classifier import Classifier, Output
 from medsaliency.model.zoo import build, require
@@ -205,3 +207,12 @@ def _fit(module: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> 
             "channels"
         )
     module.load_state_dict(state)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 over a module's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,40 +1,38 @@
 """A classifier with its preprocessing: scores, input gradients, and a layer's activations with their gradients.
 
-The only owner of hooks. Everything else asks it, and it leaves the module as it found it.
+Everything that runs the module asks it, and it leaves the module as it found it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import replace as changed
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
-from medsaliency.model.layers import find_target_layer
+from medsaliency.model.execution import Execution, over_micro_batches
+from medsaliency.model.hooks import capture, layer_of, replace
+from medsaliency.model.layers import Layer, describe_layers, find_target_layer
+from medsaliency.model.passes import Choose, Features, Pass
+from medsaliency.model.scorer import Scorer, to_be_hooked
+from medsaliency.model.targets import Target, Targets, as_targets, score
 from medsaliency.types import MedsaliencyError, nearest
 
 Output = Literal["softmax", "sigmoid", "single_logit"]
-
-
-@dataclass(frozen=True)
-class Features:
-    """A layer's feature maps and what the target's logit says of them, both (N, K, h, w) float32."""
-
-    activations: Tensor
-    gradients: Tensor
+T = TypeVar("T")
 
 
 class Classifier:
     """An ``nn.Module`` put into service: its classes, its preprocessing, its device and how much it takes at once.
 
     Images are given in display range, (N, C, H, W) float32, usually [0, 1]; the module sees ``(image - mean) / std``.
-    The module runs in eval mode in the channels-last memory format, or in the plain one where it calls ``view`` on
-    feature maps (its weights are moved to that format and to the device, their values untouched); its training mode
-    and hooks are restored after every call.
+    The module runs in eval mode, in micro-batches and a memory format that ``execution`` says (its weights are moved
+    to that format and to the device, their values untouched); its training mode and hooks are restored after every
+    call.
 
     Args:
         module: Takes (N, C, H, W) and returns logits (N, K), or (N, 1) for ``output="single_logit"``.
@@ -46,7 +44,7 @@ class Classifier:
         output: "softmax" for exclusive classes, "sigmoid" for independent ones, "single_logit" for a yes or no.
         target_layer: Dotted name of the layer whose feature maps CAM methods read; None finds it by tracing the
             first batch (see :func:`medsaliency.model.layers.find_target_layer`).
-        batch_size: Most images in one pass of the module.
+        batch_size: Most images in one pass of the module; fewer where they are large.
         device: Where it runs; None leaves the module where it is.
         name: Of the architecture, for reports.
 
@@ -87,17 +85,16 @@ class Classifier:
         if batch_size < 1:
             raise MedsaliencyError(f"classifier: expected a batch_size of at least 1, got {batch_size}")
         if target_layer is not None:
-            _layer(module, target_layer)
+            layer_of(module, target_layer)
         first = next(module.parameters(), None)
         self.device = torch.device(device) if device is not None else first.device if first is not None else _CPU
-        self.module = module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._memory_format = torch.channels_last
+        self.module = module.to(device=self.device)
+        self.execution = Execution(batch_size=batch_size)
         self.name = name or type(module).__name__
         self.classes = tuple(classes)
         self.channels = channels
         self.size = size
         self.output: Output = output
-        self.batch_size = batch_size
         self.mean = _per_channel(mean, channels, self.device, "mean")
         self.std = _per_channel(std, channels, self.device, "std")
         if not (self.std > 0).all():
@@ -112,13 +109,19 @@ class Classifier:
                 self._target_layer = find_target_layer(self.module, self.prepare(images[:1]))
         return self._target_layer
 
+    def describe_layers(self, images: Tensor) -> list[Layer]:
+        """Layers that CAM methods could read, which of them tracing one of ``images`` (N, C, H, W) chooses, and why."""
+        self.logits(images[:1])
+        with self._serving(), torch.no_grad():
+            return describe_layers(self.module, self.prepare(images[:1]))
+
     def use_layer(self, name: str) -> None:
         """Set the layer that CAM methods read.
 
         Raises:
             MedsaliencyError: If the module has no such layer; the nearest names are shown.
         """
-        _layer(self.module, name)
+        layer_of(self.module, name)
         self._target_layer = name
 
     def with_layer(self, name: str) -> Classifier:
@@ -136,6 +139,25 @@ class Classifier:
         """Name of the layer that CAM methods read, or None where none was given and none was looked for yet."""
         return self._target_layer
 
+    @property
+    def execution(self) -> Execution:
+        """How passes are run: micro-batch, memory format, precision."""
+        return self._execution
+
+    @execution.setter
+    def execution(self, execution: Execution) -> None:
+        self._execution = execution
+        self.module.to(memory_format=execution.format)
+
+    @property
+    def batch_size(self) -> int:
+        """Most images in one pass of the module."""
+        return self.execution.batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        self._execution = changed(self._execution, batch_size=batch_size)
+
     def logits(self, images: Tensor) -> Tensor:
         """(N, K) float32 logits of (N, C, H, W) images. A single logit z becomes (-z, z).
 
@@ -144,7 +166,7 @@ class Classifier:
         """
         self._check(images)
         with self._serving(), torch.no_grad():
-            return torch.cat([self._forward(self.prepare(part)) for part in images.split(self.batch_size)])
+            return torch.cat(self._each(images, lambda part: self._forward(images[part])))
 
     def probabilities(self, images: Tensor) -> Tensor:
         """(N, K) float32 probabilities of (N, C, H, W) images: softmax, or sigmoid for the other outputs."""
@@ -154,87 +176,190 @@ class Classifier:
         """Probabilities (N, K) of logits (N, K) under this classifier's kind of output."""
         return logits.softmax(dim=1) if self.output == "softmax" else logits.sigmoid()
 
-    def input_gradients(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Gradient of each image's target logit with respect to the image in display range, (N, C, H, W) float32."""
-        return self._backward(images, targets, None)[0]
+    def as_targets(self, targets: Targets, count: int) -> tuple[Target, ...]:
+        """One target object for each of ``count`` images; see :func:`medsaliency.model.targets.as_targets`."""
+        return as_targets(targets, count, len(self.classes))
 
-    def features(self, images: Tensor, targets: Tensor) -> Features:
-        """Activations of the target layer and the target logit's gradient there."""
-        features = self._backward(images, targets, self.target_layer(images), to_input=False)[1]
-        assert features is not None  # noqa: S101 - a layer was given
+    def score(self, targets: Sequence[Target], logits: Tensor) -> Tensor:
+        """Score (N,) of each target at its row of logits (N, K)."""
+        return score(targets, logits, self.to_probabilities(logits))
+
+    def scores(self, images: Tensor, targets: Targets) -> Tensor:
+        """(N,) float32 score of each image's target: a forward pass, in the execution's precision."""
+        self._check(images)
+        wanted = self.as_targets(targets, len(images))
+        with self._serving(), torch.no_grad():
+            parts = self._each(images, lambda part: self.score(wanted[part], self._forward(images[part], bulk=True)))
+        return torch.cat(parts)
+
+    @contextmanager
+    def scorers(self, targets: Sequence[Target]) -> Iterator[list[nn.Module]]:
+        """For each target a module from images (n, C, H, W) in display range to its score (n,), within the block.
+
+        For libraries that hook layers and run the module themselves. All of them run one copy of this classifier's
+        module (see :func:`~medsaliency.model.scorer.to_be_hooked`); whatever is done to it, the module stays as it is.
+        """
+        own = copy(self)
+        own.module = to_be_hooked(self.module)
+
+        def score_of(target: Target) -> Callable[[Tensor], Tensor]:
+            return lambda images: own.score([target] * len(images), own._forward(images))
+
+        with own._serving():
+            yield [Scorer(own.module, score_of(target)) for target in targets]
+
+    def scores_from_layer(self, image: Tensor, activations: Tensor, target: Target | int) -> Tensor:
+        """(P,) float32 score of one image if the target layer had put out each of P others.
+
+        What comes before the layer runs once a micro-batch and not once an activation, where the module allows it: a
+        first comparison of both ways on this image decides. Always in float32, since scores may differ by little.
+
+        Args:
+            image: (1, C, H, W) in display range.
+            activations: (P, K, h, w).
+            target: The one explained.
+        """
+        self._check(image)
+        layer = self.target_layer(image)
+        (wanted,) = self.as_targets([target], 1)
+
+        def run(part: Tensor, copies: int) -> Tensor:
+            with replace(self.module, layer, part):
+                given = image.expand(copies, -1, -1, -1)
+                return self.score([wanted] * len(part), self._forward(given, rows=len(part)))
+
+        with self._serving(), torch.no_grad():
+            whole = run(activations[:2], len(activations[:2]))
+            try:
+                tail = run(activations[:2], 1)
+                alone = bool(torch.allclose(tail, whole, rtol=1e-3, atol=1e-4))
+            except (RuntimeError, MedsaliencyError):  # a module that mixes the layer's output with what came before
+                alone = False
+            parts = self._each(
+                activations,
+                lambda part: run(activations[part], 1 if alone else len(activations[part])),
+                pixels=image.shape[2] * image.shape[3],
+            )
+        return torch.cat(parts)
+
+    def input_gradients(self, images: Tensor, targets: Targets) -> Tensor:
+        """Gradient of each image's target with respect to the image in display range, (N, C, H, W) float32."""
+        gradients = self.backward(images, targets).input_gradients
+        assert gradients is not None  # noqa: S101 - asked for
+        return gradients
+
+    def scores_and_gradients(self, images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Score (N,) and input gradients (N, C, H, W) of many images, in the execution's precision."""
+        found = self.backward(images, targets, bulk=True)
+        assert found.input_gradients is not None  # noqa: S101 - asked for
+        return self.score(found.targets, found.logits), found.input_gradients
+
+    def features(self, images: Tensor, targets: Targets) -> Features:
+        """Activations of the target layer and the target's gradient there; nothing before the layer is derived."""
+        features = self.backward(images, targets, to_input=False, to_layer=True).features
+        assert features is not None  # noqa: S101 - asked for
         return features
 
-    def input_gradients_and_features(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Features]:
-        """Both, from one forward and backward pass."""
-        gradients, features = self._backward(images, targets, self.target_layer(images))
-        assert features is not None  # noqa: S101 - a layer was given
-        return gradients, features
+    def backward(
+        self,
+        images: Tensor,
+        targets: Targets | Choose,
+        *,
+        to_input: bool = True,
+        to_layer: bool = False,
+        bulk: bool = False,
+    ) -> Pass:
+        """One forward and backward pass.
 
-    def _backward(
-        self, images: Tensor, targets: Tensor, layer: str | None, *, to_input: bool = True
-    ) -> tuple[Tensor, Features | None]:
+        Args:
+            images: (N, C, H, W) in display range.
+            targets: One an image, or a function from logits (N, K) to them.
+            to_input: Whether input gradients are wanted.
+            to_layer: Whether the target layer's activations and gradients are.
+            bulk: Whether this is one of many passes whose mean is taken, which may run in the execution's precision.
+
+        Raises:
+            MedsaliencyError: If images or targets do not fit, something is not finite, or the target layer did not run
+                exactly once.
+        """
         self._check(images)
-        if targets.shape != (len(images),):
-            raise MedsaliencyError(
-                f"expected one target an image, shape ({len(images)},), got {tuple(targets.shape)}; give each its class"
-            )
-        if len(targets) and not (int(targets.min()) >= 0 and int(targets.max()) < len(self.classes)):
-            raise MedsaliencyError(
-                f"expected targets from 0 to {len(self.classes) - 1} for {len(self.classes)} classes, "
-                f"got {int(targets.min())} to {int(targets.max())}"
-            )
-        parts: list[list[Tensor]] = []
-        with self._serving():
-            for part, target in zip(images.split(self.batch_size), targets.split(self.batch_size), strict=True):
-                parts.append(self._backward_once(part, target, layer, to_input))
-        joined = [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
-        gradients = joined[0] if to_input else images.new_empty(0)
-        return gradients, Features(joined[-2], joined[-1]) if layer is not None else None
+        layer = self.target_layer(images) if to_layer else None
+        wanted = None if callable(targets) else self.as_targets(targets, len(images))
 
-    def _backward_once(self, images: Tensor, targets: Tensor, layer: str | None, to_input: bool) -> list[Tensor]:
-        """One micro-batch: [input gradients] if asked for, [activations, their gradients] if a layer is given."""
-        with torch.enable_grad():
-            inputs = images.detach().to(self.device, torch.float32).requires_grad_()
-            with _capture(self.module, layer) as kept:
-                logits = self._forward(self.prepare(inputs), kept)
+        def run(part: slice) -> Pass:
+            own = targets if wanted is None else wanted[part]
+            return self._backward_once(images[part], own, layer, to_input, bulk)
+
+        with self._serving():
+            found = self._each(images, run)
+        features = [f.features for f in found if f.features is not None]
+        gradients = [f.input_gradients for f in found if f.input_gradients is not None]
+        return Pass(
+            torch.cat([f.logits for f in found]),
+            tuple(target for f in found for target in f.targets),
+            torch.cat(gradients) if gradients else None,
+            Features(torch.cat([f.activations for f in features]), torch.cat([f.gradients for f in features]))
+            if features
+            else None,
+        )
+
+    def _backward_once(
+        self, images: Tensor, targets: Targets | Choose, layer: str | None, to_input: bool, bulk: bool
+    ) -> Pass:
+        """One micro-batch."""
+        inputs = images.detach().to(self.device, torch.float32).requires_grad_(to_input)
+        with torch.set_grad_enabled(to_input), capture(self.module, layer, leaf=not to_input) as kept:
+            logits = self._forward(inputs, kept=kept, bulk=bulk)
             if layer is not None and len(kept) != 1:
                 raise MedsaliencyError(
                     f"layer {layer!r}: expected to run once in a forward pass, ran {len(kept)} times; "
                     "choose another target_layer"
                 )
-            score = logits.gather(1, targets.to(self.device)[:, None]).sum()
-            sources = ([inputs] if to_input else []) + kept
-            found = torch.autograd.grad(score, sources, allow_unused=True)
+            wanted = self.as_targets(targets(logits.detach()) if callable(targets) else targets, len(images))
+            total = self.score(wanted, logits).sum()
+        sources = ([inputs] if to_input else []) + kept
+        found = torch.autograd.grad(total, sources, allow_unused=True)
         gradients = [torch.zeros_like(s) if g is None else g for s, g in zip(sources, found, strict=True)]
-        result = [gradients[0].float()] if to_input else []
-        if layer is not None:
-            result += [kept[0].detach().float(), gradients[-1].float()]
-        return result
+        return Pass(
+            logits.detach(),
+            wanted,
+            gradients[0].float() if to_input else None,
+            Features(kept[0].detach().float(), gradients[-1].float()) if layer is not None else None,
+        )
+
+    def _each(self, items: Tensor, run: Callable[[slice], T], pixels: int | None = None) -> list[T]:
+        """What ``run`` gives for each micro-batch of ``items``."""
+        return over_micro_batches(self, len(items), pixels or items.shape[-2] * items.shape[-1], run)
 
     def prepare(self, images: Tensor) -> Tensor:
         """What the module is given for (N, C, H, W) images in display range: normalized, on its device."""
         images = images.to(self.device, torch.float32)
-        return ((images - self.mean) / self.std).contiguous(memory_format=self._memory_format)
+        return ((images - self.mean) / self.std).contiguous(memory_format=self.execution.format)
 
-    def _run(self, prepared: Tensor, kept: list[Tensor]) -> object:
-        try:
-            return self.module(prepared)
-        except RuntimeError as error:
-            if self._memory_format == torch.contiguous_format or "view size is not compatible" not in str(error):
-                raise
-        # The module flattens feature maps with `view`, which only the plain memory format allows: stay with that.
-        self._memory_format = torch.contiguous_format
-        self.module.to(memory_format=self._memory_format)
-        kept.clear()
-        return self.module(prepared.contiguous())
+    def _run(self, prepared: Tensor, kept: list[Tensor], bulk: bool) -> object:
+        low = bulk and self.execution.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+            try:
+                return self.module(prepared)
+            except RuntimeError as error:
+                if self.execution.memory_format == "contiguous" or "view size is not compatible" not in str(error):
+                    raise
+            # The module flattens feature maps with `view`, which only the plain memory format allows: stay with that.
+            self.execution = changed(self.execution, memory_format="contiguous")
+            kept.clear()
+            return self.module(prepared.contiguous())
 
-    def _forward(self, prepared: Tensor, kept: list[Tensor] | None = None) -> Tensor:
-        logits = self._run(prepared, [] if kept is None else kept)
+    def _forward(
+        self, images: Tensor, *, kept: list[Tensor] | None = None, rows: int | None = None, bulk: bool = False
+    ) -> Tensor:
+        """Logits (n, K) of images in display range; ``rows`` is n where a replaced layer makes it another number."""
+        logits = self._run(self.prepare(images), [] if kept is None else kept, bulk)
+        rows = len(images) if rows is None else rows
         width = 1 if self.output == "single_logit" else len(self.classes)
-        if not isinstance(logits, Tensor) or logits.shape != (len(prepared), width):
+        if not isinstance(logits, Tensor) or logits.shape != (rows, width):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise MedsaliencyError(
-                f"classifier: expected logits of shape ({len(prepared)}, {width}) for classes {list(self.classes)} and "
+                f"classifier: expected logits of shape ({rows}, {width}) for classes {list(self.classes)} and "
                 f"output {self.output!r}, got {got}; name as many classes as the model has outputs"
             )
         bad = (~torch.isfinite(logits)).any(dim=1).nonzero()
@@ -280,33 +405,3 @@ def _per_channel(value: float | Sequence[float], channels: int, device: torch.de
     if len(values) not in (1, channels):
         raise MedsaliencyError(f"classifier: expected {name} with 1 or {channels} values, got {len(values)}")
     return values.expand(channels)[:, None, None].clone()
-
-
-def _layer(module: nn.Module, name: str) -> nn.Module:
-    layers: dict[str, nn.Module] = dict(module.named_modules())
-    if name not in layers or not name:
-        raise MedsaliencyError(f"unknown layer {name!r}{nearest(name, [n for n in layers if n])}")
-    return layers[name]
-
-
-@contextmanager
-def _capture(module: nn.Module, layer: str | None) -> Iterator[list[Tensor]]:
-    """Keep what ``layer`` puts out, one tensor a call of it; nothing where ``layer`` is None."""
-    kept: list[Tensor] = []
-    if layer is None:
-        yield kept
-        return
-
-    def keep(_module: nn.Module, _inputs: object, output: object) -> Tensor:
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise MedsaliencyError(f"layer {layer!r}: expected feature maps (N, K, h, w), got {got}; choose another")
-        kept.append(output)
-        # The next module may write into what it is given (an in-place ReLU does): it gets a copy.
-        return output.clone()
-
-    handle = _layer(module, layer).register_forward_hook(keep)
-    try:
-        yield kept
-    finally:
-        handle.remove()

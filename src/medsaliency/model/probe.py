@@ -8,17 +8,23 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from medsaliency.model.classifier import Classifier, Features
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.passes import Features, Pass
+from medsaliency.model.targets import Logit, Target, Targets
 from medsaliency.types import MedsaliencyError
 
 
 class Probe:
     """Images, one target each, and one classifier.
 
+    Gradients and features of the images themselves come from one shared pass. Methods that look at other images (noisy
+    copies, points of a path, masked images) ask :meth:`scores` and :meth:`gradients`.
+
     Args:
         classifier: Explains itself.
         images: (N, C, H, W) float32 in display range.
-        targets: (N,) int64, the class explained in each image; None explains the predicted one.
+        targets: What is explained of each image: class indices or target objects
+            (:mod:`medsaliency.model.targets`); None explains the predicted class.
         lesions: One (H, W) bool tensor or None an image, for metrics that compare with the truth; None for no masks.
 
     Raises:
@@ -29,27 +35,12 @@ class Probe:
         self,
         classifier: Classifier,
         images: Tensor,
-        targets: Tensor | Sequence[int] | None = None,
+        targets: Targets | None = None,
         lesions: Sequence[Tensor | None] | None = None,
     ) -> None:
         self.classifier = classifier
         self.images = images.to(classifier.device, torch.float32)
-        if targets is None:
-            targets = self.logits.argmax(dim=1)
-        targets = torch.as_tensor(targets, device=classifier.device)
-        if targets.is_floating_point():
-            raise MedsaliencyError(f"expected whole numbers as targets (class indices), got {targets.dtype}")
-        self.targets = targets.to(torch.int64)
-        if self.targets.shape != (len(images),):
-            raise MedsaliencyError(
-                f"expected one target an image, {len(images)} in all, got shape {tuple(self.targets.shape)}"
-            )
-        wrong = ((self.targets < 0) | (self.targets >= len(classifier.classes))).nonzero().flatten().tolist()
-        if wrong:
-            raise MedsaliencyError(
-                f"target of image {wrong[0]}: expected 0 to {len(classifier.classes) - 1}, a class of the model, got "
-                f"{int(self.targets[wrong[0]])}"
-            )
+        self._objects = None if targets is None else classifier.as_targets(targets, len(images))
         self.lesions: tuple[Tensor | None, ...] = (None,) * len(images) if lesions is None else tuple(lesions)
         if len(self.lesions) != len(images):
             raise MedsaliencyError(f"expected a lesion mask or None an image, {len(images)}, got {len(self.lesions)}")
@@ -58,16 +49,19 @@ class Probe:
                 raise MedsaliencyError(
                     f"lesion mask {i}: expected the image's size {tuple(images.shape[2:])}, got {tuple(lesion.shape)}"
                 )
+        self._logits: Tensor | None = None
         self._input_gradients: Tensor | None = None
         self._features: Features | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
-    @cached_property
+    @property
     def logits(self) -> Tensor:
         """(N, K) float32."""
-        return self.classifier.logits(self.images)
+        if self._logits is None:
+            self._logits = self.classifier.logits(self.images)
+        return self._logits
 
     @property
     def probabilities(self) -> Tensor:
@@ -75,25 +69,74 @@ class Probe:
         return self.classifier.to_probabilities(self.logits)
 
     @property
+    def objects(self) -> tuple[Target, ...]:
+        """What is explained of each image, as target objects."""
+        if self._objects is None:
+            self._objects = _predicted(self.logits)
+        return self._objects
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """(N,) int64, the class that each image's target speaks for."""
+        return torch.tensor([target.index for target in self.objects], device=self.images.device)
+
+    @property
     def input_gradients(self) -> Tensor:
-        """Gradient of each target logit with respect to its image, (N, C, H, W) float32.
+        """Gradient of each target with respect to its image, (N, C, H, W) float32.
 
         Where the classifier knows its target layer, the features come from the same pass.
         """
-        if self._input_gradients is None and self.classifier.known_target_layer is not None:
-            both = self.classifier.input_gradients_and_features(self.images, self.targets)
-            self._input_gradients, self._features = both
-        elif self._input_gradients is None:
-            self._input_gradients = self.classifier.input_gradients(self.images, self.targets)
+        if self._input_gradients is None:
+            self._keep(
+                self.classifier.backward(
+                    self.images,
+                    self._objects or _predicted,
+                    to_layer=self.classifier.known_target_layer is not None,
+                )
+            )
+        assert self._input_gradients is not None  # noqa: S101 - just kept
         return self._input_gradients
 
     @property
     def features(self) -> Features:
-        """The target layer's activations and gradients; the same pass gives the input gradients."""
+        """The target layer's activations and gradients; asked for first, they cost a backward pass down to it only."""
         if self._features is None:
-            if self._input_gradients is None:
-                both = self.classifier.input_gradients_and_features(self.images, self.targets)
-                self._input_gradients, self._features = both
-            else:
-                self._features = self.classifier.features(self.images, self.targets)
+            self._keep(
+                self.classifier.backward(self.images, self._objects or _predicted, to_input=False, to_layer=True)
+            )
+        assert self._features is not None  # noqa: S101 - just kept
         return self._features
+
+    def scores(self, points: Tensor, owners: Sequence[int]) -> Tensor:
+        """Score (P,) float32 of P images (P, C, H, W), each by the target of the image that owns it.
+
+        Args:
+            points: Images in display range, on any device.
+            owners: Index into this probe's images, one a point.
+        """
+        return self.classifier.scores(points, [self.objects[i] for i in owners])
+
+    def gradients(self, points: Tensor, owners: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Score (P,) and its gradient (P, C, H, W) by each of P images, float32, each by its owner's target.
+
+        Args:
+            points: (P, C, H, W) in display range, on any device.
+            owners: Index into this probe's images, one a point.
+        """
+        return self.classifier.scores_and_gradients(points, [self.objects[i] for i in owners])
+
+    def scores_from_layer(self, activations: Tensor, owner: int) -> Tensor:
+        """Score (P,) of one image, had its target layer put out each of ``activations`` (P, K, h, w)."""
+        return self.classifier.scores_from_layer(self.images[owner : owner + 1], activations, self.objects[owner])
+
+    def _keep(self, found: Pass) -> None:
+        self._logits = found.logits
+        self._objects = found.targets
+        if found.input_gradients is not None:
+            self._input_gradients = found.input_gradients
+        if found.features is not None:
+            self._features = found.features
+
+
+def _predicted(logits: Tensor) -> tuple[Target, ...]:
+    return tuple(Logit(index) for index in logits.argmax(dim=1).tolist())

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.execution import bfloat16_pays
 from medsaliency.types import MedsaliencyError, Track, silent, torch_seed
 
 
@@ -157,21 +158,6 @@ def train(
     module.load_state_dict(best)
     module.eval()
     return history
-
-
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 natively (AVX-512 BF16, AMX, or a CUDA device that supports it).
-
-    Decided by what the hardware declares and not by a timing, so that two runs on one machine compute the same.
-    """
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and _cpu_has_bfloat16()
-
-
-def _cpu_has_bfloat16() -> bool:
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())
 
 
 def _batches(count: int, how: Training, steps: int) -> Iterator[tuple[Tensor, torch.Generator]]:

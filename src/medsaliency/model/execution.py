@@ -1,0 +1,107 @@
+"""How passes of a module are run: micro-batch, memory format and precision, and what is done when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, get_args
+
+import torch
+
+from medsaliency.types import MedsaliencyError
+
+T = TypeVar("T")
+MemoryFormat = Literal["channels_last", "contiguous"]
+Precision = Literal["float32", "bfloat16"]
+PIXELS = 2**21
+"""Most pixels of a micro-batch, 41 images of 224 x 224 and 2 of 1024 x 1024: what bounds the memory of a pass."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a classifier runs its module.
+
+    Args:
+        batch_size: Most images in a pass.
+        memory_format: "channels_last", mostly faster, or "contiguous".
+        precision: "float32", or "bfloat16" for the passes of which a method takes a mean or a ranking (never for a
+            prediction, a metric, or a method of a single pass).
+
+    Raises:
+        MedsaliencyError: If one of them cannot be.
+    """
+
+    batch_size: int = 32
+    memory_format: MemoryFormat = "channels_last"
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise MedsaliencyError(f"classifier: expected a batch_size of at least 1, got {self.batch_size}")
+        if self.memory_format not in get_args(MemoryFormat) or self.precision not in get_args(Precision):
+            raise MedsaliencyError(
+                f"execution: expected a memory_format of {get_args(MemoryFormat)} and a precision of "
+                f"{get_args(Precision)}, got {self}"
+            )
+
+    @property
+    def format(self) -> torch.memory_format:
+        """The memory format as torch names it."""
+        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+
+
+class _HasBatchSize(Protocol):
+    batch_size: int
+
+
+def over_micro_batches(owner: _HasBatchSize, count: int, pixels: int, run: Callable[[slice], T]) -> list[T]:
+    """Run on slices of ``count`` images, and on halves of them where memory runs out.
+
+    Args:
+        owner: Its ``batch_size`` bounds a slice, as :data:`PIXELS` does, and is lowered where memory runs out.
+        count: Images in all.
+        pixels: H times W of one.
+        run: Called with each slice in turn.
+
+    Returns:
+        What each call returned.
+
+    Raises:
+        MedsaliencyError: If memory does not suffice for a single image.
+    """
+    found: list[T] = []
+    start = 0
+    while start < count:
+        size = max(1, min(owner.batch_size, PIXELS // pixels, count - start))
+        try:
+            found.append(run(slice(start, start + size)))
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            if size == 1:
+                raise MedsaliencyError(
+                    f"classifier: memory does not suffice for one image of {pixels:,} pixels; give smaller images"
+                ) from error
+            owner.batch_size = size // 2
+            continue
+        start += size
+    return found
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 natively (AVX-512 BF16, AMX, or a CUDA device that supports it).
+
+    Decided by what the hardware declares and not by a timing, so that two runs on one machine compute the same.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and _cpu_has_bfloat16()
+
+
+def _cpu_has_bfloat16() -> bool:
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())

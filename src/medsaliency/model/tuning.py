@@ -1,0 +1,192 @@
+"""Finding out once how a model runs fastest on a device: micro-batch, memory format, and whether bfloat16 will do.
+
+A short measurement on real images, cached by weights, device and size. Half precision is a candidate only where it is
+faster, and is taken only where maps keep their ranks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import statistics
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from medsaliency.model.checkpoint import fingerprint
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.execution import PIXELS, Execution, MemoryFormat, bfloat16_pays
+from medsaliency.types import generator
+
+BATCH_SIZES = (8, 16, 32)
+FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
+WORTH = 0.9
+"""A setting replaces the one before it only where it takes at most this share of its time: less is noise."""
+SPEARMAN = 0.999
+"""Least rank correlation of bfloat16 maps with float32 maps, of every image."""
+SAMPLES = 8
+"""Noisy copies in the maps that are compared, as few as any method takes a mean of."""
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was measured, and what came of it.
+
+    Args:
+        execution: The fastest that may be used.
+        seconds: An image's forward and backward pass under each setting that was tried.
+        spearman: Lowest rank correlation of a map in bfloat16 with float32; None where it was not tried.
+        exact: Whether bfloat16 was ruled out by the caller.
+    """
+
+    execution: Execution
+    seconds: dict[str, float]
+    spearman: float | None
+    exact: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def tune(classifier: Classifier, images: Tensor, *, exact: bool = False, cache: Path | None = None) -> Tuning:
+    """Measure, set the classifier's execution, and say what was found.
+
+    The current setting is kept where no other is clearly faster. A classifier whose module needs the contiguous format
+    keeps it.
+
+    Args:
+        classifier: Its ``execution`` is set.
+        images: (N, C, H, W), real ones: half precision is judged on the first two.
+        exact: Stay with float32.
+        cache: Folder of results by weights, device and size; None measures anew. :func:`cache_folder` names the usual.
+
+    Raises:
+        MedsaliencyError: If the images do not fit the module.
+    """
+    kept = None if cache is None else cache / f"{_key(classifier, images, exact)}.json"
+    found = None if kept is None else _read(kept)
+    if found is None:
+        found = _measure(classifier, images, exact)
+        if kept is not None:
+            with suppress(OSError):  # a folder that cannot be written costs the next run a measurement, no more
+                _write(kept, found)
+    classifier.execution = found.execution
+    return found
+
+
+def cache_folder() -> Path:
+    """Where tunings are kept: ``MEDSALIENCY_CACHE``, else ``medsaliency`` in the user's cache folder."""
+    own = os.environ.get("MEDSALIENCY_CACHE")
+    if own:
+        return Path(own) / "tuning"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medsaliency" / "tuning"
+
+
+def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
+    start = classifier.execution
+    classifier.logits(images[:1])  # a module that needs the contiguous format says so here
+    formats = FORMATS if classifier.execution.memory_format == "channels_last" else ("contiguous",)
+    largest = max(1, PIXELS // (images.shape[2] * images.shape[3]))
+    sizes = list(dict.fromkeys(min(size, largest) for size in (start.batch_size, *BATCH_SIZES[::-1])))
+    middle = sizes[len(sizes) // 2]
+    seconds: dict[str, float] = {}
+
+    def fastest(tried: list[Execution]) -> Execution:
+        """The first, or one that is clearly faster."""
+        new = [execution for execution in tried if _label(execution) not in seconds]
+        seconds.update(_seconds(classifier, images, new))
+        best = tried[0]
+        for execution in tried[1:]:
+            if seconds[_label(execution)] < WORTH * seconds[_label(best)]:
+                best = execution
+        return best
+
+    try:
+        form = fastest([Execution(middle, form) for form in formats]).memory_format
+        best = fastest([Execution(size, form) for size in sizes])
+        correlation = None
+        low = replace(best, precision="bfloat16")
+        if not exact and bfloat16_pays(classifier.device) and fastest([best, low]) is low:
+            correlation = _correlation(classifier, images[:2], best, low)
+            best = low if correlation >= SPEARMAN else best
+    finally:
+        classifier.execution = start
+    return Tuning(best, seconds, correlation, exact)
+
+
+def _seconds(classifier: Classifier, images: Tensor, tried: list[Execution], repeats: int = 2) -> dict[str, float]:
+    """Median seconds of an image's forward and backward pass under each setting, the settings taking turns."""
+    times: dict[str, list[float]] = {_label(execution): [] for execution in tried}
+    for repeat in range(repeats + 1):  # the first warms up
+        for execution in tried:
+            classifier.execution = execution
+            batch = images[torch.arange(execution.batch_size) % len(images)].to(classifier.device)
+            _wait(classifier.device)
+            begin = time.perf_counter()
+            classifier.scores_and_gradients(batch, [0] * len(batch))
+            _wait(classifier.device)
+            if repeat:
+                times[_label(execution)].append((time.perf_counter() - begin) / len(batch))
+    return {label: statistics.median(found) for label, found in times.items()}
+
+
+def _correlation(classifier: Classifier, images: Tensor, full: Execution, low: Execution) -> float:
+    """Lowest rank correlation of bfloat16 maps with float32 ones: a mean over noisy copies, the harder of the uses."""
+    maps = []
+    for execution in (full, low):
+        classifier.execution = execution
+        targets = classifier.logits(images).argmax(dim=1)
+        found = []
+        for i, image in enumerate(images):
+            noise = generator(0, "tuning", str(i)).standard_normal((SAMPLES, *image.shape), dtype=np.float32)
+            copies = image.cpu() + 0.15 * float(image.max() - image.min()) * torch.from_numpy(noise)
+            gradients = classifier.scores_and_gradients(copies, targets[i].expand(SAMPLES))[1]
+            found.append(gradients.mean(dim=0).sum(dim=0).flatten().cpu().numpy())
+        maps.append(found)
+    # A constant map has no ranks: the minimum is NaN then, which is not enough.
+    return float(np.min([spearmanr(a, b).statistic for a, b in zip(*maps, strict=True)]))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _label(execution: Execution) -> str:
+    return f"{execution.memory_format}, {execution.precision}, {execution.batch_size} images"
+
+
+def _key(classifier: Classifier, images: Tensor, exact: bool) -> str:
+    """SHA-256 over everything that decides speed, rounding, and which setting is kept where none is clearly faster."""
+    digest = hashlib.sha256()
+    on_cuda = classifier.device.type == "cuda"
+    device = torch.cuda.get_device_name(classifier.device) if on_cuda else torch.backends.cpu.get_cpu_capability()
+    machine = (torch.__version__, device, os.cpu_count(), torch.get_num_threads())
+    asked = (tuple(images.shape[1:]), exact, classifier.name, classifier.execution)
+    digest.update(repr((VERSION, machine, *asked)).encode())
+    digest.update(fingerprint(classifier.module).encode())
+    return digest.hexdigest()[:32]
+
+
+def _read(path: Path) -> Tuning | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, or not whole
+        return None
+    return Tuning(**{**found, "execution": Execution(**found["execution"])})
+
+
+def _write(path: Path, found: Tuning) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    beside.write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    beside.replace(path)

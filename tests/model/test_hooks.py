@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.hooks import capture, layer_of, replace
+from medsaliency.types import MedsaliencyError
+
+IMAGES = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def network(inplace: bool) -> nn.Sequential:
+    """The features of layer 0 are what layer 1, a ReLU, writes into where it works in place."""
+    module = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(inplace), nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=draw))
+    return module.eval()
+
+
+def classifier(module: nn.Module, layer: str) -> Classifier:
+    return Classifier(module, ["a", "b"], target_layer=layer)
+
+
+class Reused(nn.Module):
+    """One ReLU after each of two convolutions, as torchvision's residual blocks have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.second(self.relu(self.first(x)))).mean(dim=(2, 3))
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise RuntimeError("broken")
+
+
+def hooks(module: nn.Module) -> int:
+    return sum(len(child._forward_hooks) for child in module.modules())
+
+
+@pytest.mark.parametrize("layer", ["0", "1"])
+@pytest.mark.parametrize("to_input", [True, False])
+def test_layers_that_write_in_place_read_like_others(layer: str, to_input: bool) -> None:
+    # "0" is followed by the in-place ReLU, "1" is that ReLU.
+    found = [
+        classifier(network(inplace), layer).backward(IMAGES, [0, 1], to_input=to_input, to_layer=True)
+        for inplace in (True, False)
+    ]
+    (features, expected) = (f.features for f in found)
+    assert features is not None
+    assert expected is not None
+    assert float(expected.activations.min()) < 0 or layer == "1"
+    assert float(expected.gradients.abs().max()) > 0
+    assert torch.equal(features.activations, expected.activations)
+    assert torch.equal(features.gradients, expected.gradients)
+    if to_input:
+        assert found[0].input_gradients is not None
+        torch.testing.assert_close(found[0].input_gradients, found[1].input_gradients)
+
+
+@pytest.mark.parametrize("layer", ["0", "1"])
+def test_activations_put_in_a_layers_place_are_not_written_into(layer: str) -> None:
+    model = classifier(network(True), layer)
+    expected = model.scores(IMAGES[:1], [0])
+    activations = model.features(IMAGES[:1], [0]).activations
+    given = activations.clone()
+    torch.testing.assert_close(model.scores_from_layer(IMAGES[:1], activations, 0), expected)
+    assert torch.equal(activations, given)
+
+
+def test_a_layer_that_runs_several_times_is_refused_by_name() -> None:
+    model = classifier(Reused(), "relu")
+    with pytest.raises(MedsaliencyError, match=r"layer 'relu': expected to run once in a forward pass, ran 2 times"):
+        model.features(IMAGES, [0, 1])
+    with pytest.raises(MedsaliencyError, match=r"'relu'.*ran 2 times"):
+        model.backward(IMAGES, [0, 1], to_layer=True)
+    assert hooks(model.module) == 0
+    assert torch.is_grad_enabled()
+
+
+def test_every_call_of_a_layer_is_captured() -> None:
+    module = Reused()
+    with torch.no_grad(), capture(module, "relu") as kept:
+        module(IMAGES)
+    assert [tuple(output.shape) for output in kept] == [(2, 2, 4, 4), (2, 2, 2, 2)]
+
+
+def test_a_leaf_cuts_the_graph_at_the_layer() -> None:
+    module = network(True)
+    with torch.no_grad(), capture(module, "0", leaf=True) as kept:
+        total = module(IMAGES).sum()
+        assert torch.is_grad_enabled()  # from the layer on
+    (output,) = kept
+    assert output.is_leaf
+    (gradient,) = torch.autograd.grad(total, output)
+    assert float(gradient.abs().max()) > 0
+    before = network(True)[0](IMAGES)
+    assert torch.equal(output, before)
+
+
+def test_what_is_replaced_decides_the_output() -> None:
+    module = network(True)
+    with torch.no_grad(), replace(module, "0", torch.zeros(5, 3, 4, 4)):
+        output = module(IMAGES[:1])
+    torch.testing.assert_close(output, module[2].bias.detach().expand(5, 2))
+
+
+def test_no_layer_is_no_capture() -> None:
+    module = network(True)
+    with capture(module, None) as kept:
+        assert hooks(module) == 0
+        module(IMAGES)
+    assert kept == []
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        lambda module: capture(module, "0"),
+        lambda module: capture(module, "0", leaf=True),
+        lambda module: replace(module, "0", torch.zeros(2, 3, 4, 4)),
+    ],
+    ids=["capture", "leaf", "replace"],
+)
+def test_hooks_are_gone_after_an_error(context) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), Broken())
+
+    def run() -> None:
+        with torch.no_grad(), context(module):
+            assert hooks(module) == 1
+            module(IMAGES)
+
+    with pytest.raises(RuntimeError, match="broken"):
+        run()
+    assert hooks(module) == 0
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("layer", ["3", "4"])
+def test_a_layer_without_feature_maps_is_refused_by_name(layer: str) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    with pytest.raises(MedsaliencyError, match=rf"layer '{layer}': expected feature maps \(N, K, h, w\), got \(2, 2\)"):
+        classifier(module, layer).features(IMAGES, [0, 1])
+    assert hooks(module) == 0
+
+
+def test_an_unknown_layer_shows_the_nearest() -> None:
+    module = Reused()
+    assert layer_of(module, "first") is module.first
+    for unknown in ("frist", ""):
+        with pytest.raises(MedsaliencyError, match="unknown layer"):
+            layer_of(module, unknown)
+    with pytest.raises(MedsaliencyError, match="did you mean 'first'"):
+        layer_of(module, "frist")

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medsaliency.model import tuning
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.execution import Execution
+from medsaliency.model.tuning import Tuning, cache_folder, tune
+from medsaliency.types import MedsaliencyError
+
+IMAGES = torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+Cost = Callable[[int, bool, bool], float]
+"""Seconds of a pass of so many images, in the contiguous format or not, in bfloat16 or not."""
+
+
+class Timed(nn.Module):
+    """A small network whose forward pass takes the time that ``cost`` says, by a clock of its own."""
+
+    def __init__(self, cost: Cost, *, seed: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1)
+        self.head = nn.Linear(4 * 4, 2)
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.cost = cost
+        self.now = 0.0
+        self.passes: list[tuple[int, bool, bool]] = []
+        draw = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=draw))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes.append((len(x), x.is_contiguous(), torch.is_autocast_enabled("cpu")))
+        self.now += self.cost(*self.passes[-1])
+        return self.head(self.pool(self.conv(x).relu()).flatten(1))
+
+
+class Viewing(Timed):
+    """Flattens with ``view``, which refuses channels-last memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        super().forward(x)
+        return self.head(self.pool(self.conv(x)).relu().view(len(x), -1))
+
+
+def classifier_of(module: Timed, monkeypatch: pytest.MonkeyPatch, **arguments: int) -> Classifier:
+    """A classifier in front of a clock that only its passes move."""
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(perf_counter=lambda: module.now))
+    return Classifier(module, ["a", "b"], channels=2, **arguments)
+
+
+def steady(images: int, contiguous: bool, low: bool) -> float:
+    """The same for every image, whatever the setting."""
+    return float(images)
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (steady, Execution()),
+        (lambda n, contiguous, low: n * (0.5 if contiguous else 1), Execution(memory_format="contiguous")),
+        (lambda n, contiguous, low: n * (0.91 if contiguous else 1), Execution()),
+        (lambda n, contiguous, low: n * (2 if n > 8 else 1), Execution(batch_size=8)),
+        (lambda n, contiguous, low: n * (1.1 if n > 8 else 1), Execution()),
+        (lambda n, contiguous, low: n * n * (0.5 if contiguous else 1), Execution(8, "contiguous")),
+    ],
+    ids=["all alike", "format", "format within a tenth", "size", "size within a tenth", "both"],
+)
+def test_only_a_clearly_faster_setting_replaces_the_current_one(
+    cost: Cost, expected: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = classifier_of(Timed(cost), monkeypatch)
+    found = tune(classifier, IMAGES, exact=True)
+    assert found.execution == classifier.execution == expected
+    assert found.spearman is None
+
+
+@pytest.mark.parametrize("size", [4, 16, 64])
+def test_the_current_size_is_what_others_must_beat(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = classifier_of(Timed(steady), monkeypatch, batch_size=size)
+    assert tune(classifier, IMAGES, exact=True).execution.batch_size == size
+    overhead = classifier_of(Timed(lambda n, *_: 8.0 + n), monkeypatch, batch_size=size)
+    assert tune(overhead, IMAGES, exact=True).execution.batch_size == max(size, 32)
+
+
+def test_seconds_are_an_images_in_passes_full_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Timed(lambda n, *_: 8.0 + n)
+    found = tune(classifier_of(module, monkeypatch), IMAGES, exact=True)
+    assert found.seconds == {
+        "channels_last, float32, 16 images": pytest.approx(1.5),
+        "contiguous, float32, 16 images": pytest.approx(1.5),
+        "channels_last, float32, 32 images": pytest.approx(1.25),
+        "channels_last, float32, 8 images": pytest.approx(2.0),
+    }
+    # After one image to see that the module fits, three passes of each setting, the first of which warms up.
+    assert module.passes[0][0] == 1
+    assert sorted(n for n, *_ in module.passes[1:]) == [8] * 3 + [16] * 6 + [32] * 3
+
+
+def test_large_images_are_tried_in_sizes_that_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "PIXELS", 700)  # ten of these images
+    module = Timed(steady)
+    assert tune(classifier_of(module, monkeypatch), IMAGES, exact=True).execution.batch_size == 10
+    assert {n for n, *_ in module.passes} == {1, 8, 10}
+
+
+def test_a_module_that_needs_the_contiguous_format_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Viewing(steady)
+    found = tune(classifier_of(module, monkeypatch), IMAGES, exact=True)
+    assert found.execution.memory_format == "contiguous"
+    assert all(label.startswith("contiguous") for label in found.seconds)
+
+
+def halved(images: int, contiguous: bool, low: bool) -> float:
+    """Half the time in bfloat16."""
+    return images * (0.5 if low else 1.0)
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that declares bfloat16."""
+    monkeypatch.setattr(tuning, "bfloat16_pays", lambda device: True)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize(
+    ("spearman", "precision"), [(1.0, "bfloat16"), (0.999, "bfloat16"), (0.9989, "float32"), (float("nan"), "float32")]
+)
+def test_bfloat16_is_taken_only_where_maps_keep_their_ranks(
+    spearman: float, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "_correlation", lambda *_: spearman)
+    classifier = classifier_of(Timed(halved), monkeypatch)
+    found = tune(classifier, IMAGES)
+    assert found.execution == Execution(precision=precision)  # type: ignore[arg-type]
+    assert found.spearman == pytest.approx(spearman, nan_ok=True)
+    assert found.seconds["channels_last, bfloat16, 32 images"] == 0.5
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("exact", [True, False])
+def test_bfloat16_is_not_compared_where_ruled_out_or_not_faster(exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Timed(halved if exact else steady)
+    found = tune(classifier_of(module, monkeypatch), IMAGES, exact=exact)
+    assert found.execution == Execution()
+    assert found.spearman is None
+    assert found.exact is exact
+    assert any(low for *_, low in module.passes) is not exact  # ruled out, it does not run at all
+
+
+def test_bfloat16_is_not_tried_where_the_hardware_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "bfloat16_pays", lambda device: False)
+    module = Timed(halved)
+    assert tune(classifier_of(module, monkeypatch), IMAGES).execution == Execution()
+    assert not any(low for *_, low in module.passes)
+
+
+def test_the_correlation_is_that_of_maps_in_both_precisions() -> None:
+    classifier = Classifier(Timed(steady), ["a", "b"], channels=2)
+    full, low = Execution(), Execution(precision="bfloat16")
+    assert tuning._correlation(classifier, IMAGES, full, full) == pytest.approx(1)
+    found = tuning._correlation(classifier, IMAGES, full, low)
+    assert 0.5 < found < 1
+    # Behind these weights every gradient is zero, and a map has no ranks to compare.
+    with torch.no_grad():
+        classifier.module.head.weight.zero_()
+    with pytest.warns(RuntimeWarning, match="constant"):
+        assert not tuning._correlation(classifier, IMAGES, full, low) >= 0
+
+
+def test_bfloat16_is_for_passes_in_bulk_only() -> None:
+    module = Timed(steady)
+    classifier = Classifier(module, ["a", "b"], channels=2, target_layer="conv")
+    plain = (classifier.logits(IMAGES), *classifier.scores_and_gradients(IMAGES, [0, 1, 0]))
+    activations = classifier.features(IMAGES, [0, 1, 0]).activations
+    classifier.execution = Execution(precision="bfloat16")
+    module.passes.clear()
+    assert torch.equal(classifier.logits(IMAGES), plain[0])
+    classifier.probabilities(IMAGES)
+    classifier.backward(IMAGES, [0, 1, 0], to_layer=True)
+    classifier.features(IMAGES, [0, 1, 0])
+    classifier.scores_from_layer(IMAGES[:1], activations, 0)
+    assert len(module.passes) >= 5
+    assert not any(low for *_, low in module.passes)
+    module.passes.clear()
+    scores, gradients = classifier.scores_and_gradients(IMAGES, [0, 1, 0])
+    classifier.scores(IMAGES, [0, 1, 0])
+    assert [low for *_, low in module.passes] == [True, True]
+    assert scores.dtype == gradients.dtype == torch.float32
+    assert not torch.equal(gradients, plain[2])
+    assert float((gradients - plain[2]).norm() / plain[2].norm()) < 0.2
+
+
+def test_the_clock_of_the_machine_will_do() -> None:
+    classifier = Classifier(Timed(steady), ["a", "b"], channels=2)
+    found = tune(classifier, IMAGES)
+    assert all(0 < seconds < 1 for seconds in found.seconds.values())
+    assert classifier.execution == found.execution
+    assert json.loads(json.dumps(found.to_dict()))["execution"]["batch_size"] == found.execution.batch_size
+
+
+@pytest.mark.parametrize("passes", [1, 2, 9])
+def test_the_setting_is_as_it_was_where_something_raises(passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(*_: object) -> float:
+        if len(module.passes) >= passes:
+            raise ValueError("broken on purpose")
+        return 1.0
+
+    module = Timed(cost)
+    classifier = classifier_of(module, monkeypatch, batch_size=4)
+    before = classifier.execution
+    with pytest.raises(ValueError, match="broken on purpose"):
+        tune(classifier, IMAGES)
+    assert classifier.execution == before
+
+
+def test_images_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(MedsaliencyError, match=r"expected images of shape \(N, 2, H, W\)"):
+        tune(Classifier(Timed(steady), ["a", "b"], channels=2), IMAGES[:, :1])
+
+
+def test_what_was_found_is_found_again_without_a_pass(tmp_path: Path) -> None:
+    first = tune(Classifier(Timed(steady), ["a", "b"], channels=2), IMAGES, cache=tmp_path / "new")
+    module = Timed(steady)
+    classifier = Classifier(module, ["a", "b"], channels=2)
+    again = tune(classifier, IMAGES[:1], cache=tmp_path / "new")
+    assert again == first
+    assert isinstance(again, Tuning)
+    assert classifier.execution == first.execution
+    assert module.passes == []
+    assert len(list((tmp_path / "new").iterdir())) == 1  # no unfinished file beside it
+
+
+def test_weights_size_exactness_and_the_current_setting_have_their_own(tmp_path: Path) -> None:
+    def files(seed: int = 1, side: int = 8, exact: bool = False, batch_size: int = 32) -> int:
+        classifier = Classifier(Timed(steady, seed=seed), ["a", "b"], channels=2, batch_size=batch_size)
+        tune(classifier, IMAGES[:, :, :side], exact=exact, cache=tmp_path)
+        return len(list(tmp_path.iterdir()))
+
+    counts = [files(), files(), files(seed=2), files(side=6), files(exact=True), files(batch_size=4)]
+    assert counts == [1, 1, 2, 3, 4, 5]
+
+
+def test_a_torn_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = classifier_of(Timed(steady), monkeypatch)
+    first = tune(classifier, IMAGES, cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_text('{"execution": {"batch')
+    assert tune(classifier, IMAGES, cache=tmp_path) == first
+    assert json.loads(file.read_text())["seconds"] == first.seconds
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    classifier = Classifier(Timed(steady), ["a", "b"], channels=2)
+    assert tune(classifier, IMAGES, cache=tmp_path / "file" / "tuning").execution == classifier.execution
+
+
+def test_the_place_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("MEDSALIENCY_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own" / "tuning"
+    monkeypatch.delenv("MEDSALIENCY_CACHE")
+    assert cache_folder() == tmp_path / "xdg" / "medsaliency" / "tuning"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == tmp_path / ".cache" / "medsaliency" / "tuning"
