@@ -76,3 +76,32 @@ def by_hand() -> Classifier:
 def by_hand_image() -> Tensor:
     """x, for which A1 = [[0, 0], [0.5, 0.25]]."""
     return torch.tensor([[1.0, 0.5], [0.0, 0.25]])[None, None]
+
+
+@pytest.fixture
+def unpooled() -> tuple[Classifier, Tensor]:
+    """A network whose one feature map is the image, and an image: the gradient is [[1, 2], [-1, 3]], not one number."""
+    module = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Flatten(), nn.Linear(4, 2, bias=False))
+    with torch.no_grad():
+        module[0].weight.fill_(1)
+        module[2].weight.copy_(torch.tensor([[1.0, 2.0, -1.0, 3.0], [0.0, 0.0, 0.0, 0.0]]))
+    image = torch.tensor([[0.5, 0.25], [0.25, -1.0]])[None, None]
+    return Classifier(module, ["zero", "one"], target_layer="0"), image
+
+
+@pytest.fixture
+def smooth() -> Classifier:
+    """A network without kinks, whose sums along a path converge fast."""
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 8), nn.Softplus(), nn.Linear(8, 2)
+    )
+    draw = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.7 * torch.randn(parameter.shape, generator=draw))
+    return Classifier(module, ["a", "b"], mean=0.2, std=0.5)
+
+
+@pytest.fixture
+def smooth_images() -> Tensor:
+    return torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(4))

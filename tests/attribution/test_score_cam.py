@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
+import pytest
 import torch
+from torch import nn
 
 from medsaliency.attribution.score_cam import ScoreCAM
+from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
+from medsaliency.types import MedsaliencyError
 
 
 def test_a_network_worked_out_by_hand(by_hand, by_hand_image, generators) -> None:
@@ -41,3 +47,78 @@ def test_masked_images_pass_in_micro_batches(by_hand, by_hand_image, generators)
     hook.remove()
     # The features, the black image, and the two feature maps that are not constant.
     assert passes == [1, 1, 1, 1]
+
+
+@pytest.fixture
+def wide() -> Classifier:
+    """A network of 300 feature maps, few of which carry most."""
+    module = nn.Sequential(
+        nn.Conv2d(1, 300, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(1200, 3)
+    )
+    draw = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=draw))
+        module[0].weight.mul_(torch.rand(300, generator=draw)[:, None, None, None] ** 4)
+        module[4].weight.mul_(0.3)  # logits of masked images that differ by about 1
+    return Classifier(module, ["a", "b", "c"], target_layer="1", batch_size=16)
+
+
+def passes_of(classifier: Classifier, method: ScoreCAM, images: torch.Tensor, rngs) -> tuple[torch.Tensor, int]:
+    seen = []
+    hook = classifier.module.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
+    maps = method(Probe(classifier, images, [0] * len(images)), rngs)
+    hook.remove()
+    return maps, sum(seen)
+
+
+@pytest.mark.parametrize("tolerance", [0.02, 0.005])
+def test_a_tolerance_saves_passes_and_keeps_its_word(wide, generators, tolerance) -> None:
+    images = torch.rand(6, 1, 32, 32, generator=torch.Generator().manual_seed(3))
+    exact, all_passes = passes_of(wide, ScoreCAM(), images, generators(6))
+    maps, passes = passes_of(wide, ScoreCAM(tolerance=tolerance), images, generators(6))
+    errors = (maps - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
+    assert passes < 0.9 * all_passes
+    assert float(errors.mean()) < 4 * tolerance  # an estimate, of one standard error
+    assert float(errors.max()) > 0
+
+
+def test_a_tolerance_that_cannot_be_reached_scores_all(wide, generators) -> None:
+    images = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(3))
+    exact, all_passes = passes_of(wide, ScoreCAM(), images, generators(1))
+    maps, passes = passes_of(wide, ScoreCAM(tolerance=1e-9), images, generators(1))
+    assert passes == all_passes
+    torch.testing.assert_close(maps, exact)
+
+
+def test_a_tolerance_that_is_none_is_refused() -> None:
+    with pytest.raises(MedsaliencyError, match="score_cam: expected tolerance > 0 or None, got 0"):
+        ScoreCAM(tolerance=0.0)
+
+
+MEMORY = """
+import resource
+import torch
+from torch import nn
+from medsaliency.attribution.score_cam import ScoreCAM
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.probe import Probe
+
+module = nn.Sequential(
+    nn.Conv2d(3, 2048, 1, stride=32), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 2)
+)
+with torch.no_grad():  # all but 64 feature maps are zero everywhere: the passes saved would use the same memory again
+    module[0].bias[64:] = -100
+classifier = Classifier(module, ["a", "b"], channels=3, target_layer="1")
+probe = Probe(classifier, torch.rand(1, 3, 1024, 1024), [0])
+classifier.logits(probe.images)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+maps = ScoreCAM()(probe, [])
+assert float(maps.max()) > 0
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+"""
+
+
+def test_two_thousand_feature_maps_at_1024_pixels_add_little_memory() -> None:
+    ran = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert 0 < float(ran.stdout) < 2

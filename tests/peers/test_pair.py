@@ -6,14 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import saliency.core as pair
 import torch
 from saliency.metrics import pic
-from torch import Tensor, nn
+from torch import Tensor
 
 from medsaliency.attribution.gradient import Gradient
-from medsaliency.attribution.integrated_gradients import IntegratedGradients
-from medsaliency.attribution.smoothgrad import SmoothGrad
 from medsaliency.evaluation.delaunay import reveal
 from medsaliency.evaluation.information_curves import FRACTIONS, InformationCurves, rank
 from medsaliency.model.classifier import Classifier
@@ -32,7 +29,7 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 def maps_without_ties(probe: Probe) -> Tensor:
     """Gradients for every other image, and for the rest a smooth blob that reveals whole regions."""
     axis = torch.linspace(-1, 1, SIZE)
-    maps = Gradient(absolute=True)(probe, [])
+    maps = Gradient(sign="absolute")(probe, [])
     maps[1::2] = torch.exp(-(axis[:, None] ** 2 + axis**2) / 0.3)
     ranks = maps.flatten(1).argsort(stable=True).argsort()
     return ranks.reshape(maps.shape).float()
@@ -149,73 +146,3 @@ def test_information_curves_with_scipys_triangulation_are_close(curves) -> None:
     for kind, (mine, theirs) in areas.items():
         assert np.array_equal(np.isnan(mine), np.isnan(theirs)), kind
         assert np.nanmedian(np.abs(mine - theirs)) < 3e-3, kind
-
-
-@pytest.fixture
-def smooth() -> Classifier:
-    module = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1),
-        nn.Tanh(),
-        nn.Conv2d(6, 6, 3, stride=2),
-        nn.Softplus(),
-        nn.Flatten(),
-        nn.Linear(294, 3),
-    )
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=draw))
-    return Classifier(module, ["a", "b", "c"])
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-
-
-def call_model(classifier: Classifier, target: int) -> Callable[..., dict[str, np.ndarray]]:
-    """PAIR's view of a model, (N, H, W, C) in float64 on its side, written without our gradients."""
-
-    def call(batch: np.ndarray, call_model_args: object = None, expected_keys: object = None) -> dict[str, np.ndarray]:
-        given = torch.tensor(np.moveaxis(batch, -1, 1), dtype=torch.float32, requires_grad=True)
-        classifier.module.eval()(given)[:, target].sum().backward()
-        classifier.module.zero_grad()
-        return {pair.INPUT_OUTPUT_GRADIENTS: np.moveaxis(given.grad.numpy(), 1, -1)}
-
-    return call
-
-
-def test_gradient(smooth: Classifier, images: Tensor) -> None:
-    maps = Gradient()(Probe(smooth, images, [2, 0]), [])
-    for i, target in enumerate((2, 0)):
-        theirs = pair.GradientSaliency().GetMask(np.moveaxis(images[i].numpy(), 0, -1), call_model(smooth, target))
-        np.testing.assert_allclose(maps[i], theirs[..., 0], atol=1e-6)
-
-
-def test_integrated_gradients(smooth: Classifier, images: Tensor) -> None:
-    # PAIR's sum over equal steps, both ends in full, is off by a part in its steps; ours is a Gauss-Legendre sum.
-    maps = IntegratedGradients(steps=25)(Probe(smooth, images, [2, 0]), [])
-    for i, target in enumerate((2, 0)):
-        theirs = pair.IntegratedGradients().GetMask(
-            np.moveaxis(images[i].numpy(), 0, -1), call_model(smooth, target), x_steps=2000, batch_size=100
-        )
-        np.testing.assert_allclose(maps[i], theirs[..., 0], atol=1e-3 * float(maps[i].abs().max()))
-
-
-def test_smoothgrad_with_the_same_noise(smooth: Classifier, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    maps = SmoothGrad(samples=10, noise=0.2)(Probe(smooth, images, [2, 0]), [generator(i) for i in range(2)])
-    for i, target in enumerate((2, 0)):
-        noise = iter(generator(i).standard_normal((10, 1, 16, 16), dtype=np.float32))
-        monkeypatch.setattr(
-            np.random,
-            "normal",
-            lambda mean, spread, shape, noise=noise: mean + spread * np.moveaxis(next(noise), 0, -1),
-        )
-        theirs = pair.GradientSaliency().GetSmoothedMask(
-            np.moveaxis(images[i].numpy(), 0, -1),
-            call_model(smooth, target),
-            stdev_spread=0.2,
-            nsamples=10,
-            magnitude=False,
-        )
-        np.testing.assert_allclose(maps[i], theirs[..., 0], atol=1e-5)

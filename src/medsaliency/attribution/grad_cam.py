@@ -6,20 +6,26 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from medsaliency.attribution.method import weighted_cam
+from medsaliency.attribution.method import Sign, Signed, at_image_size, weighted_sum
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators
 
 
-@dataclass(frozen=True)
-class GradCAM:
+@dataclass(frozen=True, kw_only=True)
+class GradCAM(Signed):
     """Feature maps of the target layer weighted by their mean gradient; the positive part, upsampled.
 
-    Costs one forward and backward pass down to the layer, shared through the probe.
+    Costs one forward pass and a backward pass down to the layer, shared through the probe.
+
+    Args:
+        sign: Taken on the layer's grid, before upsampling; the paper's is "positive".
     """
+
+    sign: Sign = "positive"
 
     def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
         """Maps (N, H, W), at least 0; nothing is drawn."""
         del rngs
         features = probe.features
-        return weighted_cam(probe, features.activations, features.gradients.mean(dim=(2, 3)))
+        cam = weighted_sum(features.activations, features.gradients.mean(dim=(2, 3)))
+        return at_image_size(probe, self.of_map(cam))

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from medsaliency.attribution.method import over_channels
+from medsaliency.attribution.method import PerPixel
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators
 
 
-@dataclass(frozen=True)
-class Gradient:
-    """Derivative of the target logit by each pixel of the display-range image.
+@dataclass(frozen=True, kw_only=True)
+class Gradient(PerPixel):
+    """Derivative of the target by each pixel of the display-range image.
 
     Costs one forward and backward pass, shared through the probe.
 
     Args:
-        absolute: Magnitudes summed over channels instead of the signed sum (the paper takes their maximum).
+        sign: See :class:`~medsaliency.attribution.method.Signed`; the paper takes the largest magnitude of a channel.
     """
 
-    absolute: bool = False
+    reads_input_gradients = True
 
-    def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
-        """Maps (N, H, W); nothing is drawn."""
+    def attributions(self, probe: Probe, rngs: Generators) -> Tensor:
+        """Derivatives (N, C, H, W); nothing is drawn."""
         del rngs
-        return over_channels(probe.input_gradients, absolute=self.absolute)
+        return probe.input_gradients

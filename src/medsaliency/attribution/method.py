@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from medsaliency.model.probe import Probe
-from medsaliency.types import Generators
+from medsaliency.types import Generators, MedsaliencyError
+
+Sign = Literal["signed", "absolute", "positive"]
 
 
 class Method(Protocol):
@@ -25,9 +28,46 @@ class Method(Protocol):
         """
 
 
-def over_channels(attributions: Tensor, *, absolute: bool) -> Tensor:
-    """Sum (N, C, H, W) attributions over channels to (N, H, W); their magnitudes if ``absolute``."""
-    return (attributions.abs() if absolute else attributions).sum(dim=1)
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """What becomes of the sign of a method's values; the base of every method whose values have one.
+
+    Args:
+        sign: "signed" keeps it, "absolute" takes magnitudes (before channels are summed), "positive" sets what is
+            below zero to zero (after channels are summed).
+
+    Raises:
+        MedsaliencyError: If ``sign`` is none of these.
+    """
+
+    sign: Sign = "signed"
+    reads_input_gradients: ClassVar[bool] = False
+    """Whether it reads ``probe.input_gradients``: run before CAM methods, it gives them their features for nothing."""
+
+    def __post_init__(self) -> None:
+        if self.sign not in get_args(Sign):
+            raise MedsaliencyError(f"expected sign as one of {', '.join(get_args(Sign))}, got {self.sign!r}")
+
+    def over_channels(self, attributions: Tensor) -> Tensor:
+        """Sum (N, C, H, W) attributions over channels to (N, H, W), under ``sign``."""
+        summed = (attributions.abs() if self.sign == "absolute" else attributions).sum(dim=1)
+        return summed.clamp(min=0) if self.sign == "positive" else summed
+
+    def of_map(self, maps: Tensor) -> Tensor:
+        """Maps (N, H, W), under ``sign``."""
+        return self.over_channels(maps[:, None])
+
+
+class PerPixel(Signed):
+    """The base of methods that give every channel of every pixel a value: what gradients are, and sums along paths."""
+
+    def attributions(self, probe: Probe, rngs: Generators) -> Tensor:
+        """Values (N, C, H, W) float32, signed."""
+        raise NotImplementedError
+
+    def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
+        """Maps (N, H, W): the values summed over channels, under ``sign``."""
+        return self.over_channels(self.attributions(probe, rngs))
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -35,7 +75,17 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
-def weighted_cam(probe: Probe, activations: Tensor, weights: Tensor) -> Tensor:
-    """Positive part of the feature maps (N, K, h, w) summed with weights (N, K), at the image's size (N, H, W)."""
-    cam = torch.einsum("nkhw,nk->nhw", activations, weights).relu()
+def weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
+    """Feature maps (N, K, h, w) summed over K with weights (N, K), to (N, h, w)."""
+    return torch.einsum("nkhw,nk->nhw", activations, weights)
+
+
+def at_image_size(probe: Probe, cam: Tensor) -> Tensor:
+    """A map of the layer's grid (N, h, w) at the image's size (N, H, W)."""
     return upsample(cam[:, None], (probe.images.shape[2], probe.images.shape[3]))[:, 0]
+
+
+def groups(probe: Probe, passes: int) -> list[range]:
+    """Consecutive images to take together, so that ``passes`` of each fill micro-batches and memory stays bounded."""
+    together = max(1, -(-probe.classifier.batch_size // passes))
+    return [range(start, min(start + together, len(probe))) for start in range(0, len(probe), together)]

@@ -1,0 +1,71 @@
+"""RISE: Petsiuk, Das & Saenko 2018, arXiv:1806.07421, section 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medsaliency.attribution.method import Signed, upsample
+from medsaliency.model.probe import Probe
+from medsaliency.types import Generators, MedsaliencyError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RISE(Signed):
+    """Mean of random smooth masks, each weighted by the score of the image seen through it.
+
+    A mask is a coarse grid of zeros and ones, upsampled and shifted by less than a cell; what it hides becomes black.
+    Costs ``masks`` forward passes an image. Masks are made a micro-batch at a time.
+
+    Args:
+        masks: Masks of an image; the paper takes 4000 to 8000.
+        grid: Cells of a mask a side; 7 in the paper.
+        probability: That a cell is shown; 0.5 in the paper.
+        sign: See :class:`~medsaliency.attribution.method.Signed`; the paper's probabilities are never negative.
+
+    Raises:
+        MedsaliencyError: If ``masks`` or ``grid`` is below 1, or ``probability`` not between 0 and 1.
+    """
+
+    masks: int = 1000
+    grid: int = 7
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.masks < 1 or self.grid < 1 or not 0 < self.probability < 1:
+            raise MedsaliencyError(
+                f"rise: expected masks >= 1, grid >= 1 and a probability between 0 and 1, got {self}"
+            )
+
+    def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
+        """Maps (N, H, W); each image's generator draws its masks."""
+        maps = [self._map(probe, i, rng) for i, (_, rng) in enumerate(zip(probe.images, rngs, strict=True))]
+        return self.of_map(torch.stack(maps))
+
+    def _map(self, probe: Probe, index: int, rng: np.random.Generator) -> Tensor:
+        image = probe.images[index]
+        total = torch.zeros_like(image[0])
+        for masks in self.draw(rng, image, probe.classifier.batch_size):
+            scores = probe.scores(masks[:, None] * image, [index] * len(masks))
+            total += torch.einsum("m,mhw->hw", scores, masks)
+        return total / (self.masks * self.probability)
+
+    def draw(self, rng: np.random.Generator, image: Tensor, together: int) -> Iterator[Tensor]:
+        """Masks (M, H, W) in [0, 1] for an image, at most ``together`` at a time: how many changes none of them."""
+        height, width = image.shape[1:]
+        cell = [-(-height // self.grid), -(-width // self.grid)]
+        cells = rng.random((self.masks, self.grid, self.grid), dtype=np.float32) < self.probability
+        shifts = rng.integers(cell, size=(self.masks, 2))
+        # One cell more than the image has, so that it is covered wherever the mask is shifted to.
+        larger = ((self.grid + 1) * cell[0], (self.grid + 1) * cell[1])
+        for start in range(0, self.masks, together):
+            part = slice(start, start + together)
+            masks = upsample(torch.from_numpy(cells[part]).to(image)[:, None], larger)[:, 0]
+            yield torch.stack(
+                [mask[y : y + height, x : x + width] for mask, (y, x) in zip(masks, shifts[part].tolist(), strict=True)]
+            )
