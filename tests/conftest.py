@@ -25,6 +25,14 @@ def real_data() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is written into the user's cache, and nothing found there counts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDSALIENCY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
     """Networks this small run fastest on one thread, and far faster where other processes share the cores."""
     before = torch.get_num_threads()

@@ -1,5 +1,8 @@
+import json
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,8 +10,10 @@ import torch
 from torch import nn
 
 import medsaliency
+from medsaliency.attribution import PANEL
 from medsaliency.attribution.gradient import Gradient
 from medsaliency.evaluation.pointing_game import PointingGame
+from medsaliency.model.targets import Contrast, Probability
 
 
 @pytest.fixture
@@ -25,12 +30,11 @@ def images() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).random((5, 1, 16, 16), dtype=np.float32))
 
 
-def test_explain_takes_any_module_and_every_method(model: nn.Module, images: torch.Tensor) -> None:
+def test_explain_takes_any_module_and_runs_every_method_that_needs_no_extra(
+    model: nn.Module, images: torch.Tensor
+) -> None:
     maps = medsaliency.explain(model, images, [0, 1, 2, 0, 1])
-    assert list(maps) == [
-        "gradient", "smoothgrad", "integrated_gradients", "grad_cam", "grad_cam_plus_plus", "score_cam",
-        "random", "edge",
-    ]  # fmt: skip
+    assert tuple(maps) == PANEL
     assert all(found.shape == (5, 16, 16) and found.dtype == torch.float32 for found in maps.values())
     assert all(torch.isfinite(found).all() for found in maps.values())
 
@@ -64,7 +68,7 @@ def test_evaluate_gives_one_row_an_image_method_and_measure(model: nn.Module, im
 
 
 def test_methods_and_metrics_of_ones_own_are_taken(model: nn.Module, images: torch.Tensor) -> None:
-    maps = medsaliency.explain(model, images, methods={"magnitude": Gradient(absolute=True)})
+    maps = medsaliency.explain(model, images, methods={"magnitude": Gradient(sign="absolute")})
     assert float(maps["magnitude"].min()) >= 0
     table = medsaliency.evaluate(model, images, None, maps, metrics={"near": PointingGame(tolerance=2)})
     assert table["metric"].unique().tolist() == ["pointing_game"]
@@ -79,10 +83,59 @@ def test_a_single_logit_module_has_two_classes(images: torch.Tensor) -> None:
     torch.testing.assert_close(other["gradient"], -expected)
 
 
+def test_target_objects_are_explained_each_for_its_image(model: nn.Module, images: torch.Tensor) -> None:
+    methods = ["gradient", "integrated_gradients"]
+    first, second, contrast = (
+        medsaliency.explain(model, images, [target] * 5, methods) for target in (0, 2, Contrast(0, 2))
+    )
+    # The gradient is linear in the logits; integrals differ by their errors.
+    torch.testing.assert_close(contrast["gradient"], first["gradient"] - second["gradient"])
+    for name, tolerance in (("gradient", 1e-6), ("integrated_gradients", 0.05)):
+        difference = first[name] - second[name]
+        assert float((contrast[name] - difference).norm()) <= tolerance * float(difference.norm())
+    targets = [0, Contrast(0, 2), 2, Probability(1), Contrast(0, 2)]
+    mixed = medsaliency.explain(model, images, targets, "gradient", batch_size=2)["gradient"]
+    torch.testing.assert_close(mixed[[0, 1, 2, 4]], torch.stack([
+        first["gradient"][0], contrast["gradient"][1], second["gradient"][2], contrast["gradient"][4],
+    ]))  # fmt: skip
+    maps = {"gradient": mixed}
+    table = medsaliency.evaluate(model, images, targets, maps, metrics="pointing_game")
+    assert table["target"].tolist() == [0, 0, 2, 1, 0]
+
+
+def test_a_classifier_of_independent_classes_explains_their_contrast(images: torch.Tensor) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(256, 3))
+    classifier = medsaliency.Classifier(module, ["edema", "nodule", "effusion"], output="sigmoid")
+    maps = medsaliency.explain(classifier, images, [Contrast(0, 2)] * 5, "gradient")["gradient"]
+    weight = module[1].weight.detach().reshape(3, 16, 16)
+    torch.testing.assert_close(maps, (weight[0] - weight[2]).expand(5, 16, 16))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_tuning_is_asked_for_and_kept(
+    model: nn.Module, images: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    monkeypatch.setenv("MEDSALIENCY_CACHE", str(tmp_path))
+    plain = medsaliency.explain(model, images, methods="gradient", exact=exact)["gradient"]
+    assert list(tmp_path.iterdir()) == []
+    classifier = medsaliency.Classifier(model, ["a", "b", "c"], batch_size=3)
+    tuned = medsaliency.explain(classifier, images, methods="gradient", tune=True, exact=exact)["gradient"]
+    torch.testing.assert_close(tuned, plain)
+    (file,) = (tmp_path / "tuning").iterdir()
+    found = json.loads(file.read_text())
+    assert found["exact"] is exact
+    assert found["execution"] == asdict(classifier.execution)
+    assert set(found["seconds"]) >= {f"channels_last, float32, {size} images" for size in (3, 8, 16, 32)} or (
+        found["execution"]["memory_format"] == "contiguous"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"targets": [0, 1]}, "expected one target an image, 5"),
+        ({"targets": [Contrast(1, 1)] * 5}, "target of image 0: expected two different classes"),
+        ({"targets": [0, 1, Probability(3), 0, 1]}, "target of image 2: expected 0 to 2"),
         ({"targets": [0, 1, 2, 3, 0]}, "target of image 3: expected 0 to 2"),
         ({"methods": ["gradcam"]}, "did you mean 'grad_cam'"),
         ({"images": torch.rand(5, 16, 16)}, r"expected images of shape \(N, C, H, W\)"),

@@ -110,6 +110,75 @@ def test_a_study_of_ones_own_folder_then_explain_report_and_train(run: Run, tmp_
     assert "another study (it differs in seed" in again.err
 
 
+@pytest.fixture
+def checkpoint_and_scan(tmp_path: Path) -> None:
+    """An untrained network in ``m`` and an image ``scan.png``."""
+    from medsaliency.model import checkpoint
+    from medsaliency.model.classifier import Classifier
+    from medsaliency.model.zoo import build
+
+    checkpoint.save(
+        Classifier(build("small_cnn", classes=2), ["dark", "bright"], size=48), tmp_path / "m", architecture="small_cnn"
+    )
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 40), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "scan.png")
+
+
+def test_layers_are_described_and_nothing_is_written(run: Run, tmp_path: Path, checkpoint_and_scan: None) -> None:
+    done = run("explain", "scan.png", "--checkpoint", "m", "--describe-layers")
+    assert done.code == 0, done.err
+    rows = [re.split(r"\s*[│┃]\s*", line)[1:5] for line in done.out.splitlines() if "│" in line]
+    named = {row[1]: row for row in rows if row[1]}
+    assert [name for name, row in named.items() if row[0] == "*"] == ["stage3"]
+    assert named["stage1"] == ["", "stage1", "_Block", "32"]
+    assert "12 x 12" in done.out
+    assert "--target-layer" in done.out
+    assert not (tmp_path / "explanations").exists()
+
+
+def test_a_contrast_is_explained_and_the_measurement_kept(
+    run: Run, tmp_path: Path, checkpoint_and_scan: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSALIENCY_CACHE", str(tmp_path / "cache"))
+    command = ("explain", "scan.png", "--checkpoint", "m", "--methods", "gradient", "--target", "bright")
+
+    def gradient(output: str, *options: str) -> np.ndarray:
+        done = run(*command, "--output", output, *options)
+        assert done.code == 0, done.err
+        return np.asarray(np.load(tmp_path / output / "scan.npz")["gradient"])
+
+    bright, dark = gradient("bright"), gradient("dark", "--target", "dark")
+    np.testing.assert_allclose(gradient("contrast", "--against", "dark"), bright - dark, atol=1e-6)
+    # Of two classes' probabilities one rises as the other falls, along the contrast.
+    probability = gradient("probability", "--probability")
+    assert np.corrcoef(probability.ravel(), (bright - dark).ravel())[0, 1] == pytest.approx(1, abs=1e-4)
+    assert not (tmp_path / "cache").exists()
+    np.testing.assert_allclose(gradient("tuned", "--tune", "--exact"), bright, atol=1e-6)
+    (file,) = (tmp_path / "cache/tuning").iterdir()
+    assert json.loads(file.read_text())["exact"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--against", "dark", "--probability"], "expected a probability or a contrast to be explained, got both"),
+        (["--target", "dark", "--against", "dark"], "expected two classes to contrast, got 'dark' twice"),
+        (["--against", "drak"], "unknown class 'drak'; did you mean 'dark'?"),
+        (["--output", "."], "scan.png would replace the image"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(
+    run: Run, tmp_path: Path, checkpoint_and_scan: None, options: list[str], message: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = run("explain", "scan.png", "--checkpoint", "m", "--methods", "edge", *options)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith("medsaliency: ")
+    assert message in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def _bad_manifest(folder: Path, text: str) -> None:
     write_images(folder, per_class=3)
     (folder / "manifest.csv").write_text(text)

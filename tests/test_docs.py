@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from medsaliency import __version__
-from medsaliency.attribution import METHODS
+from medsaliency.attribution import METHODS, PANEL
 from medsaliency.cli import app
 from medsaliency.data.sandbox import CLASSES
 from medsaliency.evaluation import METRICS
@@ -73,7 +73,7 @@ def test_a_page_gives_every_parameter_with_its_default(kind: str, name: str, fac
     text = (REFERENCE / kind / f"{name}.md").read_text()
     rows = ROW.findall(_section(text, "Parameters"))
     given = {parameter: ast.literal_eval(default) for parameter, default in rows}
-    assert given == {field.name: field.default for field in dataclasses.fields(factory)}
+    assert given == {field.name: getattr(factory(), field.name) for field in dataclasses.fields(factory)}
     assert len(rows) == len(given), "a parameter is listed twice"
     if not given:
         assert _section(text, "Parameters").strip().startswith("None.")
@@ -168,9 +168,10 @@ EXAMPLES = {
     "docs/tutorial/first-report.md": _tutorial,
     "docs/how-to/own-model.md": lambda _, names: (
         names["model"].classes == names["again"].classes == ("normal", "tumor")
+        and names["grouped"]["gradient"].abs().amax(dim=(1, 2)).gt(0).tolist() == [True, True]
     ),
     "README.md": lambda _, names: (
-        len(names["maps"]) == len(METHODS) and names["figure"] and names["probabilities"].shape == (4, 2)
+        len(names["maps"]) == len(PANEL) and names["figure"] and names["probabilities"].shape == (4, 2)
     ),
     "docs/how-to/add-a-method.md": lambda _, names: names["table"]["reason"].tolist() == ["", "no lesion mask"],
 }
@@ -257,10 +258,13 @@ def test_study_fields_are_documented_with_their_defaults() -> None:
 
 def test_what_is_said_of_a_study_without_sections_holds() -> None:
     bare = config.load_study(None)
-    assert list(bare.explain.methods) == list(METHODS)
+    assert list(bare.explain.methods) == list(PANEL)
     assert list(bare.evaluate.metrics) == list(METRICS)
-    absolute = {name for name, parameters in bare.explain.methods.items() if parameters.get("absolute")}
-    assert absolute == {"gradient", "smoothgrad", "integrated_gradients"}
+    absolute = {name for name, parameters in bare.explain.methods.items() if parameters.get("sign") == "absolute"}
+    kinds = {name for name in METHODS if name.endswith("integrated_gradients")}
+    assert absolute == {"gradient", "input_x_gradient", "smoothgrad"} | kinds
+    assert bare.explain.methods["blurred"]["parameters"] == {"sign": "absolute"}
+    assert bare.explain.methods["rise"]["masks"] == 300
 
 
 def test_the_example_study_is_valid(tmp_path: Path) -> None:

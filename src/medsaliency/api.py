@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medsaliency.attribution import METHODS, make_method
+from medsaliency.attribution import PANEL, make_method, sharing
 from medsaliency.attribution.method import Method
 from medsaliency.evaluation import METRICS, make_metric
 from medsaliency.evaluation.metric import Metric
+from medsaliency.model import tuning
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
+from medsaliency.model.targets import Targets
 from medsaliency.report.notebook import show
 from medsaliency.types import MedsaliencyError, generator
 
@@ -28,23 +29,30 @@ __all__ = ["as_classifier", "evaluate", "explain", "show"]
 def explain(
     model: nn.Module | Classifier,
     images: Images,
-    targets: Tensor | Sequence[int] | None = None,
+    targets: Targets | None = None,
     methods: str | Sequence[str] | Mapping[str, Method] | None = None,
     *,
     target_layer: str | None = None,
     seed: int = 0,
     batch_size: int = 16,
+    tune: bool = False,
+    exact: bool = False,
 ) -> dict[str, Tensor]:
     """Explain what a model sees in images.
 
     Args:
         model: Any module from (N, C, H, W) to logits (N, K), or a :class:`Classifier` with its own preprocessing.
         images: (N, C, H, W) as the model takes them, a tensor or an array.
-        targets: The class explained in each image, (N,); None explains the predicted one.
-        methods: Names from ``medsaliency methods``, or names of your own with method objects; None for all.
+        targets: What is explained of each image, (N,): class indices, or target objects
+            (``medsaliency.model.targets``: Logit, Probability, Contrast); None explains the predicted class.
+        methods: Names from ``medsaliency methods``, or names of your own with method objects; None for all that need
+            no extra.
         target_layer: Layer that CAM methods read; None finds it.
         seed: Of methods that draw. An image's numbers depend on it and on the image's place in ``images`` only.
         batch_size: Images put before the methods at once.
+        tune: Measure first how the model runs fastest here (:func:`medsaliency.model.tuning.tune`); the finding is
+            kept in the user's cache.
+        exact: Whether tuning must stay with float32.
 
     Returns:
         For each method its maps (N, H, W), float32 on the CPU, signed where the method is, not normalized.
@@ -65,12 +73,14 @@ def explain(
     if target_layer is not None:
         classifier = classifier.with_layer(target_layer)
     chosen = _methods(methods)
-    wanted = _targets(targets, len(images))
+    wanted = None if targets is None else classifier.as_targets(targets, len(images))
+    if tune:
+        tuning.tune(classifier, images[: max(tuning.BATCH_SIZES)], exact=exact, cache=tuning.cache_folder())
     parts: dict[str, list[Tensor]] = {name: [] for name in chosen}
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         probe = Probe(classifier, batch, None if wanted is None else wanted[start : start + batch_size])
-        for name, method in chosen.items():
+        for name, method in sharing(chosen).items():
             rngs = [generator(seed, str(start + i), name) for i in range(len(batch))]
             parts[name].append(method(probe, rngs).float().cpu())
     return {name: torch.cat(found) for name, found in parts.items()}
@@ -79,7 +89,7 @@ def explain(
 def evaluate(
     model: nn.Module | Classifier,
     images: Images,
-    targets: Tensor | Sequence[int] | None,
+    targets: Targets | None,
     maps: Mapping[str, Images],
     *,
     lesions: Sequence[Images | None] | Images | None = None,
@@ -108,7 +118,7 @@ def evaluate(
     """
     images = _images(images, batch_size)
     classifier = as_classifier(model, images)
-    wanted = _targets(targets, len(images))
+    wanted = None if targets is None else classifier.as_targets(targets, len(images))
     given_maps = {name: torch.as_tensor(found) for name, found in maps.items()}
     if not given_maps:
         raise MedsaliencyError("evaluate: expected maps of at least one method, got none")
@@ -186,7 +196,7 @@ def _images(images: Images, batch_size: int) -> Tensor:
 def _methods(methods: str | Sequence[str] | Mapping[str, Method] | None) -> Mapping[str, Method]:
     if isinstance(methods, Mapping):
         return methods
-    names = [methods] if isinstance(methods, str) else METHODS if methods is None else methods
+    names = [methods] if isinstance(methods, str) else PANEL if methods is None else methods
     return {name: make_method(name) for name in names}
 
 
@@ -195,15 +205,3 @@ def _metrics(metrics: str | Sequence[str] | Mapping[str, Metric] | None) -> Mapp
         return metrics
     names = [metrics] if isinstance(metrics, str) else METRICS if metrics is None else metrics
     return {name: make_metric(name) for name in names}
-
-
-def _targets(targets: Tensor | Sequence[int] | None, count: int) -> Tensor | None:
-    if targets is None:
-        return None
-    found = np.asarray(targets.cpu() if isinstance(targets, Tensor) else targets)
-    if not np.issubdtype(found.dtype, np.integer):
-        raise MedsaliencyError(f"expected targets as class indices (whole numbers), got {found.dtype} values")
-    wanted = torch.as_tensor(found, dtype=torch.int64)
-    if wanted.shape != (count,):
-        raise MedsaliencyError(f"expected one target an image, {count}, got shape {tuple(wanted.shape)}")
-    return wanted

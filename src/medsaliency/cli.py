@@ -117,18 +117,47 @@ def explain(
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the folder of a run.")],
     output: Annotated[Path, typer.Option(help="Folder for figures and maps.")] = Path("explanations"),
-    methods: Annotated[str | None, typer.Option(help="Names, separated by commas; all if not given.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; all that need no extra if not given.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Class explained; the predicted one if not given.")] = None,
+    against: Annotated[str | None, typer.Option(help="Explain why not this class: the difference of logits.")] = None,
+    probability: Annotated[bool, typer.Option("--probability", help="Explain the probability, not the logit.")] = False,
     target_layer: Annotated[str | None, typer.Option(help="Layer that CAM methods read.")] = None,
+    list_layers: Annotated[
+        bool, typer.Option("--describe-layers", help="Only say which layers CAM methods could read, and which they do.")
+    ] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Measure first how the model runs fastest here.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="With --tune: stay with float32.")] = False,
     seed: Annotated[int, typer.Option(help="Of methods that draw.")] = 0,
 ) -> None:
     """Explain images: for each a PNG figure, and its maps on the image's own pixels as an .npz file."""
     with loading():
-        from medsaliency.study.files import explain_files
+        from medsaliency.study.files import describe_layers, explain_files
 
+    if list_layers:
+        table = Table("", "layer", "kind", "feature maps", "grid", "why")
+        for layer in describe_layers(images[0], checkpoint):
+            grid = f"{layer.grid[0]} x {layer.grid[1]}" if layer.channels else ""
+            count = str(layer.channels or "")
+            table.add_row("*" if layer.chosen else "", layer.name, layer.kind, count, grid, layer.why)
+        out.print(table)
+        out.print("* read by CAM methods unless --target-layer names another", highlight=False)
+        return
     names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     written = explain_files(
-        images, checkpoint, output, methods=names, target=target, target_layer=target_layer, seed=seed, track=bars
+        images,
+        checkpoint,
+        output,
+        methods=names,
+        target=target,
+        against=against,
+        probability=probability,
+        target_layer=target_layer,
+        tune=tune,
+        exact=exact,
+        seed=seed,
+        track=bars,
     )
     for figure, maps, prediction in written:
         out.print(f"{figure}  {maps}  {prediction}", soft_wrap=True, highlight=False, markup=False)

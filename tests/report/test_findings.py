@@ -75,7 +75,7 @@ def test_lesions_name_who_beats_random_and_who_does_not(contents: Contents) -> N
     assert (
         "Not shown to beat random on lesion AUPRC, as the intervals overlap: Gradient (0.120 [0.080, 0.160])." in text
     )
-    assert "The control Edge, which knows nothing of the model, reaches 0.200 [0.150, 0.250]; only Grad-CAM" in text
+    assert "The control Edge, which explains nothing of its own, reaches 0.200 [0.150, 0.250]; only Grad-CAM" in text
 
 
 def test_overlapping_means_with_a_paired_difference_say_both(contents: Contents) -> None:

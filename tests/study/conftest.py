@@ -13,7 +13,7 @@ SMALL = (
     "training.learning_rate=0.002",
     "explain.images=8",
     "explain.batch_size=3",
-    "explain.methods={gradient: {absolute: true}, smoothgrad: {samples: 3}, score_cam: {}, grad_cam: {}, random: {}}",
+    "explain.methods={gradient: {sign: absolute}, smoothgrad: {samples: 3}, score_cam: {}, grad_cam: {}, random: {}}",
     "statistics.draws=200",
 )
 

@@ -1,8 +1,11 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from medsaliency.study.config import Study, dump_study, load_study
+from medsaliency.attribution import PANEL, make_method
+from medsaliency.attribution.smoothgrad import SmoothGrad
+from medsaliency.study.config import MAGNITUDES, Study, dump_study, load_study
 from medsaliency.types import MedsaliencyError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -21,7 +24,7 @@ def test_what_is_saved_is_what_ran(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(dump_study(study))
     assert load_study(path) == study
-    assert study.explain.methods == {"gradient": {"absolute": False}, "random": {}}
+    assert study.explain.methods == {"gradient": {"sign": "signed"}, "random": {}}
     assert study.evaluate.metrics["information_curves"]["start"] == 0.01
 
 
@@ -30,13 +33,38 @@ def test_every_field_can_be_overridden() -> None:
     assert study.training.epochs == 3
     assert study.data.channels == 3
     assert list(study.explain.methods) == list(Study().explain.methods)
-    assert study.explain.methods["smoothgrad"] == {"samples": 7, "noise": 0.15, "absolute": True}
+    assert study.explain.methods["smoothgrad"] == dataclasses.asdict(SmoothGrad(samples=7, sign="absolute"))
+
+
+def test_without_names_the_panel_runs_and_ranks_magnitudes_where_methods_are_signed() -> None:
+    methods = Study().explain.methods
+    assert tuple(methods) == PANEL
+    assert set(PANEL) >= MAGNITUDES
+    other = {"blurred": {"parameters": {"sign": "absolute"}}, "rise": {"masks": 300}}
+    for name, parameters in methods.items():
+        changed = {"sign": "absolute"} if name in MAGNITUDES else other.get(name, {})
+        assert repr(make_method(name, parameters)) == repr(make_method(name, changed))
+
+
+def test_what_is_explained_and_how_it_runs_can_be_set() -> None:
+    bare = Study().explain
+    assert (bare.score, bare.tune, bare.exact) == ("logit", True, False)
+    assert (bare.micro_batch, bare.memory_format, bare.precision) == (None, None, None)
+    given = load_study(
+        None,
+        [
+            *("explain.score=contrast", "explain.tune=false", "explain.exact=true", "explain.micro_batch=4"),
+            *("explain.memory_format=contiguous", "explain.precision=bfloat16"),
+        ],
+    ).explain
+    assert (given.score, given.tune, given.exact) == ("contrast", False, True)
+    assert (given.micro_batch, given.memory_format, given.precision) == (4, "contiguous", "bfloat16")
 
 
 def test_one_parameter_of_a_list_of_names_can_be_overridden() -> None:
     study = load_study(None, ["explain.methods=[gradient, smoothgrad]", "explain.methods.smoothgrad.samples=7"])
     assert list(study.explain.methods) == ["gradient", "smoothgrad"]
-    assert study.explain.methods["smoothgrad"] == {"samples": 7, "noise": 0.15, "absolute": False}
+    assert study.explain.methods["smoothgrad"] == dataclasses.asdict(SmoothGrad(samples=7))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +82,12 @@ def test_one_parameter_of_a_list_of_names_can_be_overridden() -> None:
         ("explain.methods={smoothgrad: {sample: 3}}", "no parameter 'sample'; did you mean 'samples'?"),
         ("explain.methods={smoothgrad: {samples: few}}", "samples: input should be a valid integer"),
         ("explain.methods={smoothgrad: {samples: 0}}", "expected samples >= 1"),
+        ("explain.methods={smoothgrad: {of: score_cam}}", "expected a method that gives every pixel a value"),
+        ("explain.methods={gradient: {sign: abs}}", "sign: input should be 'signed', 'absolute' or 'positive'"),
+        ("explain.score=margin", "explain.score: input should be 'logit', 'probability' or 'contrast', got 'margin'"),
+        ("explain.micro_batch=0", "explain.micro_batch: input should be greater than or equal to 1, got 0"),
+        ("explain.memory_format=nchw", "explain.memory_format: input should be 'channels_last' or 'contiguous'"),
+        ("explain.precision=float16", "explain.precision: input should be 'float32' or 'bfloat16', got 'float16'"),
         ("explain.methods={}", "expected methods as a list of names or a mapping"),
         ("evaluate.metrics=[lesion_auroc]", "unknown metric 'lesion_auroc'; did you mean 'lesion_auprc'"),
         ("data.source=manifesto", "unknown source 'manifesto'; did you mean 'manifest'"),

@@ -2,9 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from medsaliency.study.files import explain_files
+from medsaliency.model import tuning
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.execution import Execution
+from medsaliency.model.tuning import Tuning, cache_folder
+from medsaliency.study.files import describe_layers, explain_files
 from medsaliency.study.store import Store
 from medsaliency.types import MedsaliencyError
 
@@ -29,6 +34,50 @@ def test_a_figure_and_maps_on_native_pixels_are_written(small_run: Store, scan: 
     assert prediction.split(" (")[0] in ("no-lesion", "intra-axial", "extra-axial", "sellar")
 
 
+def gradient(small_run: Store, scan: Path, output: Path, **options: object) -> np.ndarray:
+    ((_, maps, _),) = explain_files([scan], small_run.path, output, methods=["gradient"], **options)  # type: ignore[arg-type]
+    with np.load(maps, allow_pickle=False) as arrays:
+        return np.asarray(arrays["gradient"])
+
+
+def test_a_contrast_and_a_probability_are_explained(small_run: Store, scan: Path, tmp_path: Path) -> None:
+    # The gradient is linear in the logits: one of a contrast is the difference of two.
+    first, second = (gradient(small_run, scan, tmp_path / "out", target=name) for name in ("sellar", "no-lesion"))
+    contrast = gradient(small_run, scan, tmp_path / "out", target="sellar", against="no-lesion")
+    assert np.abs(first - second).max() > 0
+    np.testing.assert_allclose(contrast, first - second, atol=1e-5 * np.abs(contrast).max())
+    # The classes' probabilities sum to 1, and their gradients to 0.
+    parts = [
+        gradient(small_run, scan, tmp_path / "out", target=name, probability=True)
+        for name in ("no-lesion", "intra-axial", "extra-axial", "sellar")
+    ]
+    assert np.abs(parts[0]).max() > 0
+    np.testing.assert_allclose(sum(parts), 0, atol=1e-5 * np.abs(parts[0]).max())
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_measurement_decides_how_the_model_runs(
+    small_run: Store, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    asked = []
+
+    def tune(classifier: Classifier, images: torch.Tensor, *, exact: bool, cache: Path) -> Tuning:
+        asked.append((tuple(images.shape), exact, cache))
+        return Tuning(Execution(), {}, None, exact)
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    explain_files([scan], small_run.path, tmp_path / "out", methods=["edge"], exact=exact)
+    assert asked == []
+    explain_files([scan], small_run.path, tmp_path / "out", methods=["edge"], tune=True, exact=exact)
+    assert asked == [((1, 1, 64, 64), exact, cache_folder())]
+
+
+def test_layers_are_described(small_run: Store, scan: Path) -> None:
+    found = describe_layers(scan, small_run.path)
+    assert [layer.name for layer in found if layer.chosen] == ["stage3"]
+    assert {"stage1", "stage3.conv2"} <= {layer.name for layer in found}
+
+
 def test_nothing_is_written_if_one_image_is_bad(small_run: Store, scan: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(scan.read_bytes()[:60])
@@ -42,10 +91,14 @@ def test_nothing_is_written_if_one_image_is_bad(small_run: Store, scan: Path, tm
     [
         ({"methods": ["gradcam"]}, "did you mean 'grad_cam'"),
         ({"target": "selar"}, "did you mean 'sellar'"),
+        ({"against": "selar"}, "did you mean 'sellar'"),
         ({"target_layer": "stage9"}, "unknown layer 'stage9'; did you mean 'stage"),
+        ({"target": "sellar", "against": "sellar"}, r"two classes to contrast, got 'sellar' twice \(image 'scan'\)"),
+        ({"against": "sellar", "probability": True}, "a probability or a contrast to be explained, got both"),
+        ({"methods": []}, "at least one method"),
     ],
 )
-def test_unknown_names_show_the_nearest(
+def test_names_that_cannot_be_used_are_said(
     small_run: Store, scan: Path, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(MedsaliencyError, match=message):
@@ -56,6 +109,13 @@ def test_unknown_names_show_the_nearest(
 def test_two_images_of_one_name_are_refused(small_run: Store, scan: Path, tmp_path: Path) -> None:
     with pytest.raises(MedsaliencyError, match="two images are called 'scan'"):
         explain_files([scan, scan], small_run.path, tmp_path / "out")
+
+
+def test_an_image_is_not_replaced_by_its_figure(small_run: Store, scan: Path) -> None:
+    before = scan.read_bytes()
+    with pytest.raises(MedsaliencyError, match=r"scan.png would replace the image; choose another --output"):
+        explain_files([scan], small_run.path, scan.parent, methods=["edge"])
+    assert scan.read_bytes() == before
 
 
 def test_a_folder_without_a_checkpoint_is_refused(scan: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Contents:
         provenance: Versions, machine kind, methods' and metrics' reprs, data counts, the model, seconds a stage.
         classes: Class names in the order of the model's outputs.
         measures: Meaning of each value of the column ``metric``.
-        controls: Names of the methods that are controls (random, edge), not explanations.
+        controls: Names of the methods that are controls (random, edge, ...), not explanations.
         performance: ``statistics/performance.json``.
         scores: One row per sample x method x metric: sample, patient, label, target, method, metric, value, reason.
         summary: One row per method x metric: method, metric, images, undefined, mean, low, high.

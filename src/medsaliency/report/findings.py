@@ -235,7 +235,7 @@ def _control(contents: Contents, metric: str) -> list[Finding]:
         own = row(contents.summary, control, metric)
         if control not in contents.controls or control == RANDOM or own is None:
             continue
-        # A control that knows nothing of the model sets the level above which an explanation begins to say something.
+        # A control that explains nothing of its own sets the level above which an explanation begins to say something.
         above = [m for m in explanations(contents) if _above(contents, m, control, metric)]
         level = estimate(own["mean"], own["low"], own["high"])
         if number(own["mean"]) == "undefined":
@@ -247,7 +247,7 @@ def _control(contents: Contents, metric: str) -> list[Finding]:
             if above
             else "no method lies above it with intervals apart"
         )
-        text = f"The control {method_label(control)}, which knows nothing of the model, reaches {level}; {reached}."
+        text = f"The control {method_label(control)}, which explains nothing of its own, reaches {level}; {reached}."
         tone: Tone = "support" if len(above) == len(explanations(contents)) else "caution"
         result.append(Finding("Lesion overlap", text, tone))
     return result

@@ -11,14 +11,28 @@ import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, field_validator
 
-from medsaliency.attribution import METHODS, make_method
+from medsaliency.attribution import METHODS, PANEL, make_method
 from medsaliency.data import SOURCES
 from medsaliency.evaluation import METRICS, make_metric
+from medsaliency.model.execution import MemoryFormat, Precision
 from medsaliency.model.training import Training
 from medsaliency.model.zoo import require
 from medsaliency.types import MedsaliencyError, nearest
 
 Parameters = dict[str, dict[str, Any]]
+MAGNITUDES = frozenset(
+    {
+        *("gradient", "input_x_gradient", "smoothgrad", "integrated_gradients", "smooth_integrated_gradients"),
+        *("guided_integrated_gradients", "blur_integrated_gradients", "smooth_blur_integrated_gradients"),
+    }
+)
+"""Methods whose magnitudes a study ranks unless told otherwise, as the paper does: both signs mark what matters."""
+OF_A_STUDY: Parameters = {
+    **{name: {"sign": "absolute"} for name in MAGNITUDES},
+    "blurred": {"parameters": {"sign": "absolute"}},
+    "rise": {"masks": 300},
+}
+"""Where a study that names no methods departs from their defaults: RISE with fewer masks ends in half the time."""
 
 
 def _resolved(value: Any, known: Mapping[str, Any], make: Any, kind: str) -> Any:
@@ -114,23 +128,23 @@ TrainingSection = _section_of(Training, without=["seed"])
 class ExplainSection(Section):
     """What is explained: how many evaluation images (all if fewer), of which class, by which methods.
 
-    ``target`` is the class explained: the predicted one or the label. ``batch_size`` is the number of images put
-    before the methods at once, and the shard in which a study is saved.
+    ``target`` is the class explained, the predicted one or the label; ``score`` what is explained of it: its logit, its
+    probability, or the contrast (difference of logits) with the most probable other class. ``batch_size`` is the number
+    of images put before the methods at once, and the shard in which a study is saved. With ``tune``, a short
+    measurement chooses how the model runs; ``exact`` keeps it in float32; ``micro_batch``, ``memory_format`` and
+    ``precision`` are taken instead of what it finds where they are given.
     """
 
-    images: int = Field(48, ge=1)
+    images: int = Field(24, ge=1)
     target: Literal["predicted", "label"] = "predicted"
+    score: Literal["logit", "probability", "contrast"] = "logit"
     batch_size: int = Field(16, ge=1)
-    methods: Parameters = {
-        "gradient": {"absolute": True},
-        "smoothgrad": {"absolute": True},
-        "integrated_gradients": {"absolute": True},
-        "grad_cam": {},
-        "grad_cam_plus_plus": {},
-        "score_cam": {},
-        "random": {},
-        "edge": {},
-    }
+    tune: bool = True
+    exact: bool = False
+    micro_batch: int | None = Field(None, ge=1)
+    memory_format: MemoryFormat | None = None
+    precision: Precision | None = None
+    methods: Parameters = {name: OF_A_STUDY.get(name, {}) for name in PANEL}
 
     @field_validator("methods", mode="before")
     @classmethod

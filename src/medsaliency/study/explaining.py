@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medsaliency.attribution import make_method
+from medsaliency.attribution import make_method, sharing
 from medsaliency.data.dataset import Record
 from medsaliency.evaluation import make_metric
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
+from medsaliency.model.targets import Contrast, Logit, Probability, Target
 from medsaliency.study.config import Study
 from medsaliency.study.store import Store
 from medsaliency.types import Sample, Score, generator
@@ -62,25 +63,23 @@ def explain_shard(
         yield from ["done before"] * steps_of_a_shard(study)
         return
     samples = explained[start : start + study.explain.batch_size]
-    predicted = predictions.set_index("sample")["predicted"]
-    targets = [
-        int(predicted[s.id]) if study.explain.target == "predicted" or s.label is None else s.label for s in samples
-    ]
     probe = Probe(
         classifier,
         torch.from_numpy(np.stack([s.image for s in samples])),
-        targets,
+        targets_of(study, samples, predictions),
         [None if s.lesion is None else torch.from_numpy(s.lesion) for s in samples],
     )
     rows: list[dict[str, Any]] = []
     seconds: list[dict[str, Any]] = []
     maps = {}
-    for method, parameters in study.explain.methods.items():
+    methods = {key: make_method(key, parameters) for key, parameters in study.explain.methods.items()}
+    for key, explain in sharing(methods).items():
         begin = time.perf_counter()
-        rngs = [generator(study.seed, s.id, method) for s in samples]
-        maps[method] = make_method(method, parameters)(probe, rngs).float().cpu()
-        seconds.append(_took("method", method, begin, len(samples)))
-        yield method
+        rngs = [generator(study.seed, s.id, key) for s in samples]
+        maps[key] = explain(probe, rngs).float().cpu()
+        seconds.append(_took("method", key, begin, len(samples)))
+        yield key
+    maps = {key: maps[key] for key in methods}
     for metric, parameters in study.evaluate.metrics.items():
         for method, saliency in maps.items():
             begin = time.perf_counter()
@@ -89,7 +88,7 @@ def explain_shard(
             for measure, scores in make_metric(metric, parameters)(probe, saliency, rngs).items():
                 rows += [
                     _row(s, target, method, measure, score)
-                    for s, target, score in zip(samples, targets, scores, strict=True)
+                    for s, target, score in zip(samples, probe.targets.tolist(), scores, strict=True)
                 ]
             seconds.append(_took("metric", metric, begin, len(samples)))
             yield metric
@@ -99,6 +98,23 @@ def explain_shard(
     store.write_table(f"{name}-curves.parquet", curves)
     store.write_table(f"{name}-timings.parquet", pd.DataFrame(seconds))
     store.write_table(f"{name}-scores.parquet", table.drop(columns=["x", "y"]))
+
+
+def targets_of(study: Study, samples: Sequence[Sample], predictions: pd.DataFrame) -> list[Target]:
+    """What a study explains of each image, as target objects."""
+    rows = predictions.set_index("sample")
+    probabilities = rows[[name for name in rows if str(name).startswith("p_")]]
+    targets: list[Target] = []
+    for sample in samples:
+        by_label = study.explain.target == "label" and sample.label is not None
+        index = int(sample.label if by_label else rows["predicted"][sample.id])  # type: ignore[arg-type]
+        if study.explain.score == "contrast":
+            others = probabilities.loc[sample.id].to_numpy(copy=True)
+            others[index] = -1
+            targets.append(Contrast(index, int(others.argmax())))
+        else:
+            targets.append(Logit(index) if study.explain.score == "logit" else Probability(index))
+    return targets
 
 
 def _row(sample: Sample, target: int, method: str, measure: str, score: Score) -> dict[str, Any]:

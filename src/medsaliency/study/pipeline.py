@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,9 @@ from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset
 from medsaliency.data.splits import split, split_table
 from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.execution import Execution
 from medsaliency.model.training import Training, train
+from medsaliency.model.tuning import BATCH_SIZES, cache_folder, tune
 from medsaliency.model.zoo import build
 from medsaliency.study import results
 from medsaliency.study.config import Study
@@ -64,7 +67,9 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
     chosen = select(dataset.of(EVALUATION), study.explain.images, study.seed)
     by_id = {sample.id: sample for sample in samples}
     explained = [by_id[record.id] for record in chosen]
-    provenance = describe(study, dataset, classifier, explained)
+    with clock.stage("tuning"):
+        tuned = _execution(study, classifier, explained, store)
+    provenance = describe(study, dataset, classifier, explained, tuned)
     store.keep_basis(provenance)
     with clock.stage("explaining and evaluating"):
         starts = range(0, len(explained), study.explain.batch_size)
@@ -76,6 +81,25 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
     for finish in track([results.write_statistics, write_report], "statistics and report", 2):
         finish(store)
     return store
+
+
+def _execution(
+    study: Study, classifier: Classifier, explained: Sequence[Sample], store: Store
+) -> dict[str, Any] | None:
+    """Set how the model runs, as this run did before or as a measurement finds, and return what was measured."""
+    found = store.read_json("tuning.json") if store.has("tuning.json") else None
+    if found is None and study.explain.tune:
+        images = torch.from_numpy(np.stack([sample.image for sample in explained[: max(BATCH_SIZES)]]))
+        found = tune(classifier, images, exact=study.explain.exact, cache=cache_folder()).to_dict()
+        store.write_json("tuning.json", found)
+    given = {
+        "batch_size": study.explain.micro_batch,
+        "memory_format": study.explain.memory_format,
+        "precision": study.explain.precision,
+    }
+    wanted = asdict(classifier.execution) if found is None else found["execution"]
+    classifier.execution = Execution(**{**wanted, **{k: v for k, v in given.items() if v is not None}})
+    return found
 
 
 def write_report(store: Store) -> None:

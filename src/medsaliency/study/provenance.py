@@ -7,6 +7,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from medsaliency.attribution import make_method
 from medsaliency.data.dataset import SPLITS, Dataset
 from medsaliency.evaluation import make_metric
+from medsaliency.model.checkpoint import fingerprint
 from medsaliency.model.classifier import Classifier
 from medsaliency.study.config import Study
 from medsaliency.types import Sample
@@ -22,8 +24,22 @@ from medsaliency.types import Sample
 LIBRARIES = ("torch", "timm", "numpy", "scipy", "pillow", "pandas", "numba")
 
 
-def describe(study: Study, dataset: Dataset, classifier: Classifier, explained: Sequence[Sample]) -> dict[str, Any]:
-    """Collect the provenance of a study as plain data. It names no place on disk and no patient."""
+def describe(
+    study: Study,
+    dataset: Dataset,
+    classifier: Classifier,
+    explained: Sequence[Sample],
+    tuned: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Collect the provenance of a study as plain data. It names no place on disk and no patient.
+
+    Args:
+        study: Its configuration.
+        dataset: Its images.
+        classifier: Its model, as it runs.
+        explained: The images explained.
+        tuned: What a measurement of the model's speed found; None where there was none.
+    """
     counts: dict[str, dict[str, int]] = {}
     for name in SPLITS:
         found = Counter(dataset.classes[record.label] for record in dataset.of(name))
@@ -50,8 +66,9 @@ def describe(study: Study, dataset: Dataset, classifier: Classifier, explained: 
             "input_size": study.data.size,
             "channels": classifier.channels,
             "device": classifier.device.type,
-            "batch_size": classifier.batch_size,
-            "weights": _weights(classifier),
+            "execution": {**asdict(classifier.execution), "exact": study.explain.exact},
+            "tuning": tuned,
+            "weights": fingerprint(classifier.module),
         },
         "methods": {n: repr(make_method(n, p)) for n, p in study.explain.methods.items()},
         "metrics": {n: repr(make_metric(n, p)) for n, p in study.evaluate.metrics.items()},
@@ -69,13 +86,4 @@ def _fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for record in sorted(dataset.records, key=lambda r: r.id):
         digest.update("\x1f".join((record.id, str(record.label), record.patient, str(record.split))).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _weights(classifier: Classifier) -> str:
-    """SHA-256 over the module's weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(classifier.module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

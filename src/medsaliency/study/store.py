@@ -39,8 +39,8 @@ class Store:
 
     Args:
         path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``splits.csv``, ``cases.csv``, ``model/``,
-            ``predictions.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``, ``curves.parquet``,
-            ``timings.parquet``, ``statistics/``, ``report.html``.
+            ``tuning.json``, ``predictions.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``,
+            ``curves.parquet``, ``timings.parquet``, ``statistics/``, ``report.html``.
     """
 
     def __init__(self, path: Path) -> None:
