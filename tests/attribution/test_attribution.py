@@ -16,7 +16,10 @@ from medsaliency.types import MedsaliencyError
 TARGETS = [0, 1, 2, 0]
 QUICK = {
     "smoothgrad": {"samples": 4},
+    "smoothgrad_squared": {"samples": 4},
+    "vargrad": {"samples": 4},
     "integrated_gradients": {"steps": 4},
+    "smooth_integrated_gradients": {"samples": 4},
     "guided_integrated_gradients": {"steps": 4},
     "blur_integrated_gradients": {"steps": 4, "max_sigma": 4.0},
     "smooth_blur_integrated_gradients": {"samples": 4, "max_sigma": 4.0},
@@ -34,6 +37,7 @@ SIGNED = {
     "gradient",
     "smoothgrad",
     "integrated_gradients",
+    "smooth_integrated_gradients",
     "guided_integrated_gradients",
     "blur_integrated_gradients",
     "smooth_blur_integrated_gradients",
@@ -123,7 +127,11 @@ def test_the_repr_is_the_provenance(name) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["random", "smoothgrad", "smooth_blur_integrated_gradients", "rise", "gradient_shap", "lime", "kernel_shap"]
+    "name",
+    [
+        *("random", "smoothgrad", "smoothgrad_squared", "vargrad", "smooth_integrated_gradients"),
+        *("smooth_blur_integrated_gradients", "rise", "gradient_shap", "lime", "kernel_shap"),
+    ],
 )
 @pytest.mark.parametrize("count", [3, 5])
 def test_generators_are_one_an_image(name, count, classifier, images, generators) -> None:
