@@ -293,6 +293,7 @@ def measure(arguments: argparse.Namespace, settings: Settings) -> Result:
     for model in arguments.models:
         case = make_case(model, data, settings, arguments.cache, arguments.checkpoint)
         found = result["models"].setdefault(model, {"panel_ratio": None, "shared_pass_ratio": None, "methods": {}})
+        found["tuning"] = rounded(case.tuned.to_dict())
         rows = found["methods"]
         for name in chosen:
             if name in rows and "failed" not in rows[name]:

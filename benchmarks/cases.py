@@ -21,9 +21,9 @@ from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset
 from medsaliency.data.splits import split
 from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
-from medsaliency.model.execution import Execution
 from medsaliency.model.hooks import layer_of
 from medsaliency.model.training import Training, train
+from medsaliency.model.tuning import Tuning, tune
 from medsaliency.model.zoo import build
 from medsaliency.study.explaining import select
 
@@ -46,10 +46,9 @@ class Settings:
     peer_images: int = _option(1, "images for a peer that is slow (above 10 s an image)")
     slow_repeats: int = _option(1, "times of a slow peer, and of ours where it is slow itself")
     device: str = _option("cpu", "where it runs", ("cpu", "cuda"))
-    batch_size: int = _option(32, "most images in a pass: ours, and Score-CAM, Ablation-CAM and captum of the peers")
+    batch_size: int = _option(16, "images in a pass of the peers' Score-CAM, Ablation-CAM and occlusion")
     pair_batch_size: int = _option(20, "of PAIR's path methods, which take 1 by default and 20 in their examples")
-    memory_format: str = _option("channels_last", "of our passes", ("channels_last", "contiguous"))
-    precision: str = _option("float32", "of our bulk passes", ("float32", "bfloat16"))
+    exact: bool = _option(False, "keep our passes in float32 where bfloat16 would be tuned to")
     train_steps: int = _option(60, f"steps of training, {BATCH} images each")
     train_size: int = _option(112, "pixels a side in training")
     reference_samples: int = _option(400, "noisy copies of an image behind a reference of the smoothed methods")
@@ -84,6 +83,7 @@ class Case:
         images: (N, C, H, W) in display range, on the device.
         ids: Of the images.
         targets: The class predicted of each, which everyone explains.
+        tuned: How ours runs it, and what was measured to find out.
     """
 
     name: str
@@ -93,6 +93,7 @@ class Case:
     images: Tensor
     ids: tuple[str, ...]
     targets: list[int]
+    tuned: Tuning
 
     @property
     def plain_layer(self) -> nn.Module:
@@ -123,13 +124,13 @@ def make_case(
     """The network of that name, from the first checkpoint of it, from the cache or trained now, and images for it."""
     given = [c for c in (checkpoint.load(folder, device=settings.device) for folder in checkpoints) if c.name == name]
     classifier = given[0] if given else _trained(name, data, settings, cache)
-    classifier.execution = Execution(settings.batch_size, settings.memory_format, settings.precision)
     images, _, ids = _read(data, EVALUATION, settings.images, settings.size, classifier.channels, settings.seed)
     images = images.to(classifier.device)
+    tuned = tune(classifier, images, exact=settings.exact, cache=cache / "tuning")
     plain = Preprocessed(deepcopy(classifier.module), classifier.mean, classifier.std)
     plain = plain.eval().to(memory_format=torch.contiguous_format)
     targets = classifier.logits(images).argmax(dim=1).tolist()
-    return Case(name, classifier, plain, classifier.target_layer(images), images, ids, targets)
+    return Case(name, classifier, plain, classifier.target_layer(images), images, ids, targets, tuned)
 
 
 def _trained(name: str, data: Sequence[Dataset], settings: Settings, cache: Path) -> Classifier:

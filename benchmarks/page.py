@@ -83,7 +83,8 @@ def _conditions(result: Result) -> str:
         f"pixels, {settings['channels']} channel(s)",
         "Networks": f"trained from scratch for {settings['train_steps']} steps at {settings['train_size']} pixels, so "
         "that gradients and feature maps are not those of random weights",
-        "Our passes": f"{settings['precision']}, {settings['memory_format']}, at most {settings['batch_size']} images",
+        "Our passes": "tuned for each network, see there; a peer's Score-CAM, Ablation-CAM and occlusion take "
+        f"{settings['batch_size']} images a pass, path methods of PAIR {settings['pair_batch_size']}",
         "Repetitions": f"{settings['repeats']}; {settings['slow_repeats']} on {settings['peer_images']} image(s) for "
         "a peer that takes more than 10 s an image",
     }
@@ -116,6 +117,10 @@ def _all_missed(found: Result) -> Iterator[str]:
 
 def _model(name: str, found: Result) -> str:
     lines = [f"## {name}\n"]
+    if "tuning" in found:
+        run = found["tuning"]["execution"]
+        text = f"Ours runs {run['batch_size']} images a pass, {run['memory_format']}, {run['precision']}.\n"
+        lines.append(text.replace("_", "-"))
     if found["panel_ratio"] is not None:
         panel = found["panel"]
         without = f" (without {', '.join(f'`{method}`' for method in panel['missing'])})" if panel["missing"] else ""

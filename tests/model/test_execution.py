@@ -15,6 +15,7 @@ from medsaliency.types import MedsaliencyError
 class Owner:
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
+        self.device = torch.device("cpu")
 
 
 def out_of_memory() -> RuntimeError:
@@ -59,7 +60,7 @@ def test_micro_batches_cover_all_in_order() -> None:
     sizes: list[int] = []
     found = over_micro_batches(Owner(4), 10, 64, runs_up_to(100, out_of_memory, sizes))
     assert list(chain(*found)) == list(range(10))
-    assert sizes == [4, 4, 2]
+    assert sizes == [4, 3, 3]  # as even as they can be
 
 
 @pytest.mark.parametrize("error", [out_of_memory, no_allocation])
@@ -68,7 +69,7 @@ def test_a_micro_batch_halves_where_memory_runs_out_and_nothing_is_lost(error: C
     owner = Owner(16)
     found = over_micro_batches(owner, 11, 64, runs_up_to(3, error, sizes))
     assert list(chain(*found)) == list(range(11))
-    assert sizes[:3] == [11, 5, 2]
+    assert sizes[:3] == [11, 4, 2]
     assert owner.batch_size == 2
     sizes.clear()
     over_micro_batches(owner, 4, 64, runs_up_to(3, error, sizes))
@@ -88,12 +89,12 @@ def test_other_errors_are_raised_at_once() -> None:
     assert sizes == [3]
 
 
-@pytest.mark.parametrize(("side", "size"), [(1024, 2), (224, 41), (2048, 1), (32, 64)])
+@pytest.mark.parametrize(("side", "size"), [(512, 2), (224, 10), (1024, 1), (64, 64)])
 def test_large_images_come_in_small_micro_batches(side: int, size: int) -> None:
     sizes: list[int] = []
-    over_micro_batches(Owner(64), 64, side * side, runs_up_to(64, out_of_memory, sizes))
+    over_micro_batches(Owner(64), 640, side * side, runs_up_to(64, out_of_memory, sizes))
     assert max(sizes) == size
-    assert size == 1 or size * side * side <= PIXELS
+    assert size == 1 or size * side * side <= PIXELS["cpu"]
 
 
 class Small(nn.Module):

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from medsaliency.model.checkpoint import fingerprint
 from medsaliency.model.classifier import Classifier
-from medsaliency.model.execution import PIXELS, Execution, MemoryFormat, bfloat16_pays
+from medsaliency.model.execution import Execution, MemoryFormat, bfloat16_pays, most_images
 from medsaliency.types import generator
 
-BATCH_SIZES = (8, 16, 32)
+BATCH_SIZES = (4, 8, 16, 32)
 FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
 WORTH = 0.9
 """A setting replaces the one before it only where it takes at most this share of its time: less is noise."""
@@ -95,7 +95,7 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
     start = classifier.execution
     classifier.logits(images[:1])  # a module that needs the contiguous format says so here
     formats = FORMATS if classifier.execution.memory_format == "channels_last" else ("contiguous",)
-    largest = max(1, PIXELS // (images.shape[2] * images.shape[3]))
+    largest = most_images(_Largest(classifier.device), images.shape[2] * images.shape[3])
     sizes = list(dict.fromkeys(min(size, largest) for size in (start.batch_size, *BATCH_SIZES[::-1])))
     middle = sizes[len(sizes) // 2]
     seconds: dict[str, float] = {}
@@ -121,6 +121,14 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
     finally:
         classifier.execution = start
     return Tuning(best, seconds, correlation, exact)
+
+
+@dataclass(frozen=True)
+class _Largest:
+    """Whatever the device takes in one pass."""
+
+    device: torch.device
+    batch_size: int = 2**30
 
 
 def _seconds(classifier: Classifier, images: Tensor, tried: list[Execution], repeats: int = 2) -> dict[str, float]:
