@@ -62,7 +62,7 @@ def write_page(result: Result, page: Path, figure: Path | None = None) -> None:
     """Write the Markdown page; it shows ``figure``, if there is one."""
     parts = [INTRODUCTION]
     if figure:
-        parts.append(f"![Seconds an image, ours and the peers'](<{os.path.relpath(figure, page.parent)}>)")
+        parts.append(f"![Seconds an image, ours and the peers']({os.path.relpath(figure, page.parent)})")
     parts += [_conditions(result), _goals(result), READING]
     parts += [_model(name, found) for name, found in result["models"].items()]
     parts += [_references(result), _peers(result)]

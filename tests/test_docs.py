@@ -264,7 +264,7 @@ def test_what_is_said_of_a_study_without_sections_holds() -> None:
     kinds = {name for name in METHODS if name.endswith("integrated_gradients")}
     assert absolute == {"gradient", "input_x_gradient", "smoothgrad"} | kinds
     assert bare.explain.methods["blurred"]["parameters"] == {"sign": "absolute"}
-    assert bare.explain.methods["rise"]["masks"] == 300
+    assert bare.explain.methods["rise"]["masks"] == 200
 
 
 def test_the_example_study_is_valid(tmp_path: Path) -> None:

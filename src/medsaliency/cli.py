@@ -285,6 +285,8 @@ def _sides(findings: Findings) -> list[tuple[float, float, float]]:
 
 def _finish(store: Store) -> None:
     """Say in a few lines how the study went and where its report is."""
+    from medsaliency.report.wording import method_label
+
     _print_accuracy(store.read_json("statistics/performance.json"))
     summary = store.read_table("statistics/summary.parquet")
     means = summary[summary["images"] > 0].pivot(index="method", columns="metric", values="mean")
@@ -292,7 +294,7 @@ def _finish(store: Store) -> None:
     columns = [Column(name.replace("_", "\n", 1), justify="right", no_wrap=True) for name in measures]
     table = Table(Column("\nmean of", no_wrap=True), *columns, box=None, padding=(0, 1, 0, 0))  # fits 80 columns
     for method in summary["method"].unique():
-        table.add_row(str(method), *(f"{means.loc[method, name]:.3f}" for name in measures))
+        table.add_row(method_label(str(method)), *(f"{means.loc[method, name]:.3f}" for name in measures))
     out.print(table)
     out.print(f"Report: {(store.path / 'report.html').resolve()}", soft_wrap=True)
 

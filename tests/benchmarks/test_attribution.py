@@ -93,7 +93,7 @@ def test_page_and_figure(benchmark: ModuleType, measured: dict[str, Any], tmp_pa
     assert "- Missed by small_cnn: `gradient`, overhead 40%, goal 15%." in text
     (row,) = [line for line in text.splitlines() if line.startswith("| `grad_cam` | ") and line.endswith("met |")]
     assert row.count("|") == text[: text.index("\n|---|---|---:")].splitlines()[-1].count("|")  # as many as its head
-    assert "](<../figure.svg>)" in text
+    assert "](../figure.svg)" in text
     assert figure.read_text().startswith("<?xml")
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from medsaliency.model import classifier as model
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.targets import Contrast, Probability
 
@@ -98,8 +99,11 @@ def test_they_are_those_of_full_passes(kind: type[Tailed], batch_size: int) -> N
         torch.testing.assert_close(classifier.scores_from_layer(IMAGE, ACTIVATIONS, target), expected)
 
 
-@pytest.mark.parametrize(("kind", "images"), [(Plain, [1, 1, 1]), (Adds, [1, 1, 1]), (Concatenates, [3, 3, 1])])
-def test_the_body_runs_once_a_micro_batch_where_it_can(kind: type[Tailed], images: list[int]) -> None:
+@pytest.mark.parametrize(("kind", "images"), [(Plain, [1, 1, 1]), (Adds, [1, 1, 1]), (Concatenates, [3, 2, 2])])
+def test_the_body_runs_once_a_micro_batch_where_it_can(
+    kind: type[Tailed], images: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "NUMBERS", 3 * ACTIVATIONS[0].numel())
     module = kind()
     Classifier(module, ["a", "b", "c"], target_layer="layer", batch_size=3).scores_from_layer(IMAGE, ACTIVATIONS, 0)
     assert module.entered == [2, 1, *images]  # both ways on two activations, then the whole

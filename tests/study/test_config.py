@@ -40,7 +40,7 @@ def test_without_names_the_panel_runs_and_ranks_magnitudes_where_methods_are_sig
     methods = Study().explain.methods
     assert tuple(methods) == PANEL
     assert set(PANEL) >= MAGNITUDES
-    other = {"blurred": {"parameters": {"sign": "absolute"}}, "rise": {"masks": 300}}
+    other = {"blurred": {"parameters": {"sign": "absolute"}}, "rise": {"masks": 200}}
     for name, parameters in methods.items():
         changed = {"sign": "absolute"} if name in MAGNITUDES else other.get(name, {})
         assert repr(make_method(name, parameters)) == repr(make_method(name, changed))

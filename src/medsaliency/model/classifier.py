@@ -14,7 +14,7 @@ from typing import Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from medsaliency.model.execution import Execution, over_micro_batches
+from medsaliency.model.execution import NUMBERS, Execution, Tail, over_micro_batches
 from medsaliency.model.hooks import capture, layer_of, replace
 from medsaliency.model.layers import Layer, describe_layers, find_target_layer
 from medsaliency.model.passes import Choose, Features, Pass
@@ -231,15 +231,15 @@ class Classifier:
         with self._serving(), torch.no_grad():
             whole = run(activations[:2], len(activations[:2]))
             try:
-                tail = run(activations[:2], 1)
-                alone = bool(torch.allclose(tail, whole, rtol=1e-3, atol=1e-4))
+                alone = bool(torch.allclose(run(activations[:2], 1), whole, rtol=1e-3, atol=1e-4))
             except (RuntimeError, MedsaliencyError):  # a module that mixes the layer's output with what came before
                 alone = False
-            parts = self._each(
-                activations,
-                lambda part: run(activations[part], 1 if alone else len(activations[part])),
-                pixels=image.shape[2] * image.shape[3],
-            )
+            if alone:
+                tail = Tail(max(1, NUMBERS // activations[0].numel()), self.device)
+                parts = over_micro_batches(tail, len(activations), 1, lambda part: run(activations[part], 1))
+            else:
+                pixels = image.shape[2] * image.shape[3]
+                parts = self._each(activations, lambda part: run(activations[part], len(activations[part])), pixels)
         return torch.cat(parts)
 
     def input_gradients(self, images: Tensor, targets: Targets) -> Tensor:

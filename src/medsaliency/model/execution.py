@@ -54,6 +54,18 @@ class Execution:
         return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
 
 
+NUMBERS = 2**22
+"""Most numbers in the feature maps of a micro-batch that starts at a layer: 16 MiB of float32."""
+
+
+@dataclass
+class Tail:
+    """What runs from a layer on, in micro-batches of its own."""
+
+    batch_size: int
+    device: torch.device
+
+
 class _Runs(Protocol):
     @property
     def batch_size(self) -> int: ...

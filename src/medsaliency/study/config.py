@@ -30,7 +30,7 @@ MAGNITUDES = frozenset(
 OF_A_STUDY: Parameters = {
     **{name: {"sign": "absolute"} for name in MAGNITUDES},
     "blurred": {"parameters": {"sign": "absolute"}},
-    "rise": {"masks": 300},
+    "rise": {"masks": 200},
 }
 """Where a study that names no methods departs from their defaults: RISE with fewer masks ends in half the time."""
 
@@ -135,7 +135,7 @@ class ExplainSection(Section):
     ``precision`` are taken instead of what it finds where they are given.
     """
 
-    images: int = Field(24, ge=1)
+    images: int = Field(15, ge=1)
     target: Literal["predicted", "label"] = "predicted"
     score: Literal["logit", "probability", "contrast"] = "logit"
     batch_size: int = Field(16, ge=1)
