@@ -20,19 +20,12 @@ def test_a_linear_model_gives_weight_times_difference(linear, linear_images, gen
 
 
 @pytest.mark.parametrize("baseline", [0.0, 0.5])
-def test_a_smooth_network_is_complete(generators, baseline) -> None:
-    module = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 8), nn.Softplus(), nn.Linear(8, 2)
-    )
-    draw = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(0.7 * torch.randn(parameter.shape, generator=draw))
-    classifier = Classifier(module, ["a", "b"], mean=0.2, std=0.5)
-    images = torch.rand(3, 1, 8, 8, generator=draw)
+def test_a_smooth_network_is_complete(smooth, smooth_images, generators, baseline) -> None:
     targets = torch.tensor([0, 1, 1])
-    maps = IntegratedGradients(baseline=baseline, tolerance=1e-4)(Probe(classifier, images, targets), generators(3))
-    rise = classifier.logits(images) - classifier.logits(torch.full_like(images, baseline))
+    maps = IntegratedGradients(baseline=baseline, tolerance=1e-4, max_steps=2000)(
+        Probe(smooth, smooth_images, targets), generators(3)
+    )
+    rise = smooth.logits(smooth_images) - smooth.logits(torch.full_like(smooth_images, baseline))
     expected = rise.gather(1, targets[:, None])[:, 0]
     assert float(expected.abs().min()) > 0.01
     torch.testing.assert_close(maps.sum(dim=(1, 2)), expected, rtol=1e-4, atol=1e-5)

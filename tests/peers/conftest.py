@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import saliency.core as pair
 import torch
 from PIL import Image
 from torch import Tensor
 
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.probe import Probe
 from medsaliency.model.training import Training, train
 from medsaliency.model.zoo import build
 
 SIZE = 64
+SETS = ("brain-mri", "breast-ultrasound", "chest-xray")
+MEAN, STD = 0.25, 0.2
+CallModel = Callable[..., dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +52,42 @@ def trained(brain_mri: dict[str, tuple[Tensor, Tensor]]) -> Classifier:
     how = Training(epochs=6, batch_size=16, flip=False, rotation=0, zoom=0, shift=0)
     train(classifier, *brain_mri["training"], *brain_mri["evaluation"], how)
     return classifier
+
+
+@pytest.fixture(scope="session")
+def one_of_each(real_data: Path) -> Tensor:
+    """One image of each set, (3, 1, H, W) in [0, 1]."""
+    found = []
+    for name in SETS:
+        with (real_data / name / "manifest.csv").open() as file:
+            row = next(csv.DictReader(file))
+        with Image.open(real_data / name / row["image"]) as image:
+            found.append(np.asarray(image.convert("L").resize((SIZE, SIZE)), dtype=np.float32) / 255)
+    return torch.from_numpy(np.stack(found)[:, None])
+
+
+@pytest.fixture(scope="session", params=["resnet18", "efficientnet_b0"])
+def probe(request: pytest.FixtureRequest, one_of_each: Tensor) -> Probe:
+    """Those images in front of an untrained network of each of two architectures."""
+    module = build(request.param, classes=3, seed=0, size=SIZE)
+    return Probe(Classifier(module, ["a", "b", "c"], mean=MEAN, std=STD), one_of_each, [2, 0, 1])
+
+
+@pytest.fixture(scope="session")
+def call_model(probe: Probe) -> Callable[[int], CallModel]:
+    """PAIR's view of a model, one an image: (N, H, W, C) in float64 on its side, written without our gradients."""
+
+    def of_image(image: int) -> CallModel:
+        target = int(probe.targets[image])
+
+        def call(
+            batch: np.ndarray, call_model_args: object = None, expected_keys: object = None
+        ) -> dict[str, np.ndarray]:
+            given = torch.tensor(np.moveaxis(batch, -1, 1), dtype=torch.float32, requires_grad=True)
+            logits = probe.classifier.module.eval()((given - MEAN) / STD)
+            (gradients,) = torch.autograd.grad(logits[:, target].sum(), given)
+            return {pair.INPUT_OUTPUT_GRADIENTS: np.moveaxis(gradients.numpy(), 1, -1)}
+
+        return call
+
+    return of_image

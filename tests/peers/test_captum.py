@@ -160,7 +160,7 @@ QUIETLY = pytest.mark.filterwarnings(
 )
 
 
-def agree(model: nn.Module, images: Tensor, ours: Method, theirs: Theirs, layer: str | None = None) -> None:
+def assert_agree(model: nn.Module, images: Tensor, ours: Method, theirs: Theirs, layer: str | None = None) -> None:
     """Maps and captum's, to a fraction of their largest value that a network's rounding in other batches makes up."""
     classifier = Classifier(model, ["a", "b", "c"], mean=MEAN, std=STD, size=SIZE, target_layer=layer)
     rngs = [[generator(0, str(i)) for i in range(3)] for _ in range(2)]
@@ -175,19 +175,19 @@ def agree(model: nn.Module, images: Tensor, ours: Method, theirs: Theirs, layer:
 @QUIETLY
 @pytest.mark.parametrize("name", CASES)
 def test_maps_equal_captums(name: str, model: nn.Module, images: Tensor) -> None:
-    agree(model, images, *CASES[name])
+    assert_agree(model, images, *CASES[name])
 
 
 @QUIETLY
 @pytest.mark.parametrize("model", ["resnet18"], indirect=True)
 def test_guided_maps_equal_captums(model: nn.Module, images: Tensor) -> None:
-    agree(
+    assert_agree(
         model,
         images,
         GuidedBackprop(),
         lambda model, image, target, _: peer.GuidedBackprop(model).attribute(image, target=target),
     )
-    agree(
+    assert_agree(
         model,
         images,
         GuidedGradCAM(),

@@ -90,7 +90,7 @@ class BlurIntegratedGradients(PerPixel):
         path = blur_path(self.max_sigma, self.steps, self.rule, probe.images.device)
         total = torch.zeros_like(probe.images)
         passes = torch.arange(len(probe) * self.steps, device=total.device)
-        for chunk in passes.split(probe.classifier.batch_size):
+        for chunk in passes.split(probe.together):
             own = chunk // self.steps
             total.index_add_(0, own, along_blur(probe, probe.images[own], own.tolist(), path, chunk % self.steps))
         return total

@@ -60,12 +60,12 @@ class GuidedIntegratedGradients(PerPixel):
         owners = {target: i for i, target in enumerate(probe.objects)}
         start = {target: probe.gradients(flat, [i])[1] for target, i in owners.items()}
         first = torch.cat([start[target] for target in probe.objects])
-        return torch.cat([self._along(probe, part, first[part.start : part.stop]) for part in groups(probe, passes=1)])
+        return torch.cat([self._along(probe, part, first[part]) for part in groups(probe, passes=1)])
 
-    def _along(self, probe: Probe, part: range, gradients: Tensor) -> Tensor:
+    def _along(self, probe: Probe, part: list[int], gradients: Tensor) -> Tensor:
         """Values of some of the images, whose paths advance together, given the gradients at the baseline."""
         # The path is float64: float32 sums of distances are too coarse to tell when a step is done.
-        image = probe.images[part.start : part.stop].double()
+        image = probe.images[part].double()
         point = torch.full_like(image, self.baseline)
         total = torch.zeros_like(image)
         for step in range(self.steps):

@@ -55,8 +55,7 @@ class IntegratedGradients(PerPixel):
         """Values (N, C, H, W); nothing is drawn."""
         del rngs
         found = torch.empty_like(probe.images)
-        for group in groups(probe, self.steps):
-            own = list(group)
+        for own in groups(probe, self.steps):
             middles = (np.arange(self.steps) + 0.5) / self.steps
             mean = path_sum(probe, own, self.baseline, middles, np.full(self.steps, 1 / self.steps))
             found[own] = mean * (probe.images[own] - self.baseline)
@@ -75,9 +74,9 @@ class IntegratedGradients(PerPixel):
             own = (gap > tolerance * difference.abs()).nonzero().flatten().tolist()
             if not own or 2 * steps > self.max_steps:
                 return found
-            for i in own:
-                between = path_sum(probe, [i], self.baseline, positions, weights)[0]
-                found[i] = (found[i] + between * (probe.images[i] - self.baseline)) / 2
+            for part in groups(probe, len(positions), own):
+                between = path_sum(probe, part, self.baseline, positions, weights)
+                found[part] = (found[part] + between * (probe.images[part] - self.baseline)) / 2
             steps *= 2
             positions, weights = (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
 
@@ -106,5 +105,4 @@ def path_difference(probe: Probe, baseline: float) -> Tensor:
     start = {target: i for i, target in enumerate(probe.objects)}
     flat = torch.full_like(probe.images[:1], baseline).expand(len(start), -1, -1, -1)
     scores = dict(zip(start, probe.scores(flat, list(start.values())), strict=True))
-    here = probe.classifier.score(probe.objects, probe.logits)
-    return here - torch.stack([scores[target] for target in probe.objects])
+    return probe.own_scores - torch.stack([scores[target] for target in probe.objects])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, get_args
 
@@ -46,7 +48,13 @@ class Signed:
 
     def __post_init__(self) -> None:
         if self.sign not in get_args(Sign):
-            raise MedsaliencyError(f"expected sign as one of {', '.join(get_args(Sign))}, got {self.sign!r}")
+            signs = ", ".join(get_args(Sign))
+            raise MedsaliencyError(f"{self.own_name}: expected sign as one of {signs}, got {self.sign!r}")
+
+    @property
+    def own_name(self) -> str:
+        """The name of the method's file, which is its name in lists: for its errors."""
+        return type(self).__module__.rpartition(".")[2]
 
     def over_channels(self, attributions: Tensor) -> Tensor:
         """Sum (N, C, H, W) attributions over channels to (N, H, W), under ``sign``."""
@@ -58,12 +66,12 @@ class Signed:
         return self.over_channels(maps[:, None])
 
 
-class PerPixel(Signed):
+class PerPixel(Signed, ABC):
     """The base of methods that give every channel of every pixel a value: what gradients are, and sums along paths."""
 
+    @abstractmethod
     def attributions(self, probe: Probe, rngs: Generators) -> Tensor:
         """Values (N, C, H, W) float32, signed."""
-        raise NotImplementedError
 
     def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
         """Maps (N, H, W): the values summed over channels, under ``sign``."""
@@ -85,7 +93,14 @@ def at_image_size(probe: Probe, cam: Tensor) -> Tensor:
     return upsample(cam[:, None], (probe.images.shape[2], probe.images.shape[3]))[:, 0]
 
 
-def groups(probe: Probe, passes: int) -> list[range]:
-    """Consecutive images to take together, so that ``passes`` of each fill micro-batches and memory stays bounded."""
-    together = max(1, -(-probe.classifier.batch_size // passes))
-    return [range(start, min(start + together, len(probe))) for start in range(0, len(probe), together)]
+def groups(probe: Probe, passes: int, own: Sequence[int] | None = None) -> list[list[int]]:
+    """Images to take together, so that ``passes`` of each fill micro-batches and memory stays bounded.
+
+    Args:
+        probe: Has the images.
+        passes: Of each of them.
+        own: Which of them; None for all.
+    """
+    images = list(range(len(probe)) if own is None else own)
+    together = -(-probe.together // passes)
+    return [images[start : start + together] for start in range(0, len(images), together)]

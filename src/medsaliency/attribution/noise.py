@@ -36,7 +36,7 @@ def noisy_copies(
     spread = noise * (probe.images.amax(dim=(1, 2, 3)) - probe.images.amin(dim=(1, 2, 3)))
     # Said here and not by zip: a chunk would meet a generator too few only after many passes.
     owners = [i for i, _ in enumerate(zip(probe.images, rngs, strict=True)) for _ in range(samples)]
-    size = probe.classifier.batch_size
+    size = probe.together
     last = np.empty(0, np.float32)
     for start in range(0, len(owners), size):
         own = owners[start : start + size]
@@ -77,7 +77,7 @@ class OverNoise(PerPixel):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.samples < 1 or self.noise < 0:
-            raise MedsaliencyError(f"{_name(self)}: expected samples >= 1 and noise >= 0, got {self}")
+            raise MedsaliencyError(f"{self.own_name}: expected samples >= 1 and noise >= 0, got {self}")
         _base(self.of, self.parameters)
 
     def moments(self, probe: Probe, rngs: Generators) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,3 @@ def _base(name: str, parameters: Mapping[str, Any]) -> PerPixel:
     if not isinstance(method, PerPixel):
         raise MedsaliencyError(f"of: expected a method that gives every pixel a value (gradient, say), got {name!r}")
     return method
-
-
-def _name(method: object) -> str:
-    return type(method).__name__.lower()

@@ -45,14 +45,14 @@ class Occlusion(Signed):
     def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
         """Maps (N, H, W); nothing is drawn."""
         del rngs
-        whole = probe.scores(probe.images, range(len(probe)))
-        return self.of_map(torch.stack([self._map(probe, i, whole[i]) for i in range(len(probe))]))
+        maps = [self._map(probe, i, whole) for i, whole in enumerate(probe.own_scores)]
+        return self.of_map(torch.stack(maps))
 
     def _map(self, probe: Probe, index: int, whole: Tensor) -> Tensor:
         image = probe.images[index]
         windows = [(rows, columns) for rows in self._steps(image.shape[1]) for columns in self._steps(image.shape[2])]
         falls, covers = torch.zeros_like(image[0]), torch.zeros_like(image[0])
-        together = probe.classifier.batch_size
+        together = probe.together
         for part in (windows[start : start + together] for start in range(0, len(windows), together)):
             covered = image.repeat(len(part), 1, 1, 1)
             for copy, (rows, columns) in zip(covered, part, strict=True):

@@ -50,7 +50,7 @@ class RISE(Signed):
     def _map(self, probe: Probe, index: int, rng: np.random.Generator) -> Tensor:
         image = probe.images[index]
         total = torch.zeros_like(image[0])
-        for masks in self.draw(rng, image, probe.classifier.batch_size):
+        for masks in self.draw(rng, image, probe.together):
             scores = probe.scores(masks[:, None] * image, [index] * len(masks))
             total += torch.einsum("m,mhw->hw", scores, masks)
         return total / (self.masks * self.probability)

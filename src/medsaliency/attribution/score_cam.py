@@ -12,6 +12,9 @@ from medsaliency.attribution.method import Sign, Signed, at_image_size, upsample
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
+ROUND = 16
+"""Feature maps taken in order, and as many drawn, before the error is looked at again: what is drawn depends on it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCAM(Signed):
@@ -54,8 +57,7 @@ class ScoreCAM(Signed):
         black = probe.scores(torch.zeros_like(probe.images[index])[None], [index])
         scores = black.repeat(len(activations))
         if rng is None:
-            for part in varied.split(probe.classifier.batch_size):
-                scores[part] = masked_scores(probe, index, activations[part])
+            scores[varied] = masked_scores(probe, index, activations[varied])
             return scores.softmax(dim=0)
         return self._sampled(probe, index, activations, varied, scores, rng)
 
@@ -66,10 +68,9 @@ class ScoreCAM(Signed):
         norms = activations.flatten(1).norm(dim=1)
         order = varied[norms[varied].argsort(descending=True, stable=True)].tolist()
         drawn: set[int] = set()
-        half = max(2, probe.classifier.batch_size // 2)
         while left := [k for k in order if k not in drawn]:
-            strongest, others = left[:half], left[half:]
-            chosen = [others[i] for i in rng.choice(len(others), size=min(half, len(others)), replace=False).tolist()]
+            strongest, others = left[:ROUND], left[ROUND:]
+            chosen = [others[i] for i in rng.choice(len(others), size=min(ROUND, len(others)), replace=False).tolist()]
             part = torch.tensor(strongest + chosen, device=scores.device)
             scores[part] = masked_scores(probe, index, activations[part])
             # What was drawn so far and is weaker than all that was taken in order: a fair sample of the rest.
@@ -93,8 +94,11 @@ class ScoreCAM(Signed):
 def masked_scores(probe: Probe, index: int, activations: Tensor) -> Tensor:
     """Score (P,) of one image seen through each of its feature maps (P, h, w), none of them constant."""
     image = probe.images[index]
-    masks = upsample(activations[:, None], (image.shape[1], image.shape[2]))
-    # Upsampling is linear, so the map's own extremes after it scale it to [0, 1].
-    floor, ceiling = masks.amin(dim=(2, 3), keepdim=True), masks.amax(dim=(2, 3), keepdim=True)
-    masks = (masks - floor) / (ceiling - floor).clamp(min=torch.finfo(masks.dtype).tiny)
-    return probe.scores(masks * image, [index] * len(activations))
+    scores = [activations.new_empty(0)]
+    for part in activations.split(probe.together):
+        masks = upsample(part[:, None], (image.shape[1], image.shape[2]))
+        # Upsampling is linear, so the map's own extremes after it scale it to [0, 1].
+        floor, ceiling = masks.amin(dim=(2, 3), keepdim=True), masks.amax(dim=(2, 3), keepdim=True)
+        masks = (masks - floor) / (ceiling - floor).clamp(min=torch.finfo(masks.dtype).tiny)
+        scores.append(probe.scores(masks * image, [index] * len(part)))
+    return torch.cat(scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ def superpixels(image: Tensor, segments: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverSuperpixels(Signed):
+class OverSuperpixels(Signed, ABC):
     """A linear model of the score, fitted to images with random superpixels hidden; the base of LIME and kernel SHAP.
 
     Args:
@@ -60,11 +61,11 @@ class OverSuperpixels(Signed):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.samples < 2 or self.segments < 2:
-            raise MedsaliencyError(f"expected samples >= 2 and segments >= 2, got {self}")
+            raise MedsaliencyError(f"{self.own_name}: expected samples >= 2 and segments >= 2, got {self}")
 
+    @abstractmethod
     def explainer(self, scores: Any) -> Any:
         """Captum's explainer of a function from images (n, C, H, W) to scores (n,)."""
-        raise NotImplementedError
 
     def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
         """Maps (N, H, W), each superpixel's coefficient at its pixels; each image's generator seeds captum's draws."""
@@ -87,6 +88,6 @@ class OverSuperpixels(Signed):
                 baselines=self.baseline,
                 feature_mask=numbers[None, None],
                 n_samples=self.samples,
-                perturbations_per_eval=probe.classifier.batch_size,
+                perturbations_per_eval=probe.together,
             )
         return found[0, 0]

@@ -41,7 +41,7 @@ def through_layers(probe: Probe, method: str, attribute: Callable[[nn.Module, Te
         MedsaliencyError: If the module scores otherwise where no layer of it works in place.
     """
     images = probe.images
-    expected = probe.classifier.score(probe.objects, probe.logits)[:1]
+    expected = probe.own_scores[:1]
     with probe.classifier.scorers(probe.objects) as scorers, warnings.catch_warnings():
         first = scorers[0]
         with torch.no_grad():
@@ -51,7 +51,8 @@ def through_layers(probe: Probe, method: str, attribute: Callable[[nn.Module, Te
                 f"{method}: expected the same score with and without layers that work in place; set inplace=False in "
                 "the layer whose input is used a second time"
             )
-        warnings.simplefilter("ignore", UserWarning)  # captum's notice, at every call, that it sets hooks
+        for notice in ("Setting .*hooks", "Input Tensor"):  # captum's, at every call
+            warnings.filterwarnings("ignore", notice, UserWarning)
         values = [attribute(own, image[None].clone()) for own, image in zip(scorers, images, strict=True)]
     return torch.cat(values).detach()
 

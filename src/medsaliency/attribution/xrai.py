@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.transform import resize
 from torch import Tensor
 
-from medsaliency.attribution.felzenszwalb import felzenszwalb
 from medsaliency.attribution.integrated_gradients import IntegratedGradients
 from medsaliency.attribution.method import Signed
-from medsaliency.attribution.region_growing import Lists, dilated, grow
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
+
+if TYPE_CHECKING:
+    from medsaliency.attribution.region_growing import Lists
 
 Number = TypeVar("Number", np.int64, np.floating)
 
@@ -95,6 +95,8 @@ def xrai(
 
     Of a pixel's channels the one of the highest attribution counts.
     """
+    from medsaliency.attribution.region_growing import grow  # compiled by numba, which is slow to import
+
     return grow(attribution.max(axis=-1), segments(image), fewest=FEWEST, fast=fast, area=area_threshold)
 
 
@@ -104,6 +106,9 @@ def segments(image: NDArray[np.floating]) -> Lists:
     What the segmentation takes for a strong edge depends on the range of values and on the size, so every image is
     brought to [-1, 1] and :data:`GRID` for it. A constant image has one segment at each scale.
     """
+    from medsaliency.attribution.felzenszwalb import felzenszwalb  # likewise
+    from medsaliency.attribution.region_growing import dilated
+
     low, high = image.min(), image.max()
     if low == high:
         return dilated(np.zeros((len(SCALES), *image.shape[:2]), np.int64), RADIUS)
@@ -117,6 +122,8 @@ def segments(image: NDArray[np.floating]) -> Lists:
 
 def _resized(array: NDArray[Number], size: tuple[int, ...], order: int) -> NDArray[Number]:
     """An array (H, W) at another size, by splines of ``order``; 0 takes the nearest pixel."""
+    from skimage.transform import resize  # slow to import
+
     smooth = order > 0
     found = resize(  # type: ignore[no-untyped-call]
         array, size, order=order, mode="constant", clip=False, preserve_range=True, anti_aliasing=smooth

@@ -82,14 +82,13 @@ class Classifier:
             )
         if output == "single_logit" and len(classes) != 2:
             raise MedsaliencyError(f"classifier: a single logit has 2 classes (below, above), got {len(classes)}")
-        if batch_size < 1:
-            raise MedsaliencyError(f"classifier: expected a batch_size of at least 1, got {batch_size}")
+        execution = Execution(batch_size=batch_size)
         if target_layer is not None:
             layer_of(module, target_layer)
         first = next(module.parameters(), None)
         self.device = torch.device(device) if device is not None else first.device if first is not None else _CPU
         self.module = module.to(device=self.device)
-        self.execution = Execution(batch_size=batch_size)
+        self.execution = execution
         self.name = name or type(module).__name__
         self.classes = tuple(classes)
         self.channels = channels
@@ -291,17 +290,7 @@ class Classifier:
             return self._backward_once(images[part], own, layer, to_input, bulk)
 
         with self._serving():
-            found = self._each(images, run)
-        features = [f.features for f in found if f.features is not None]
-        gradients = [f.input_gradients for f in found if f.input_gradients is not None]
-        return Pass(
-            torch.cat([f.logits for f in found]),
-            tuple(target for f in found for target in f.targets),
-            torch.cat(gradients) if gradients else None,
-            Features(torch.cat([f.activations for f in features]), torch.cat([f.gradients for f in features]))
-            if features
-            else None,
-        )
+            return Pass.joined(self._each(images, run))
 
     def _backward_once(
         self, images: Tensor, targets: Targets | Choose, layer: str | None, to_input: bool, bulk: bool

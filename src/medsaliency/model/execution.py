@@ -66,30 +66,21 @@ class Tail:
     device: torch.device
 
 
-class _Runs(Protocol):
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def device(self) -> torch.device: ...
+class _Adapts(Protocol):
+    batch_size: int
+    device: torch.device
 
 
-class _Adapts(_Runs, Protocol):
-    @property
-    def batch_size(self) -> int: ...
-    @batch_size.setter
-    def batch_size(self, batch_size: int) -> None: ...
-
-
-def most_images(owner: _Runs, pixels: int) -> int:
-    """Images of ``pixels`` each (H times W) that go into one pass: its batch size, or what :data:`PIXELS` allows."""
-    return max(1, min(owner.batch_size, PIXELS.get(owner.device.type, PIXELS["cpu"]) // pixels))
+def most_images(device: torch.device, pixels: int) -> int:
+    """Images of ``pixels`` each (H times W) that :data:`PIXELS` allows in one pass, at least one."""
+    return max(1, PIXELS.get(device.type, PIXELS["cpu"]) // pixels)
 
 
 def over_micro_batches(owner: _Adapts, count: int, pixels: int, run: Callable[[slice], T]) -> list[T]:
     """Run on slices of ``count`` images, as even as they can be, and on halves of them where memory runs out.
 
     Args:
-        owner: Its ``batch_size`` bounds a slice (see :func:`most_images`) and is lowered where memory runs out.
+        owner: Its ``batch_size`` bounds a slice, as :func:`most_images` does, and is lowered where memory runs out.
         count: Images in all.
         pixels: H times W of one.
         run: Called with each slice in turn.
@@ -104,7 +95,8 @@ def over_micro_batches(owner: _Adapts, count: int, pixels: int, run: Callable[[s
     start = 0
     while start < count:
         left = count - start
-        size = -(-left // -(-left // most_images(owner, pixels)))
+        most = min(owner.batch_size, most_images(owner.device, pixels))
+        size = -(-left // -(-left // most))
         try:
             found.append(run(slice(start, start + size)))
         except RuntimeError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from medsaliency.model.targets import Target, Targets
@@ -36,3 +37,17 @@ class Pass:
     targets: tuple[Target, ...]
     input_gradients: Tensor | None
     features: Features | None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Pass]) -> Pass:
+        """The pass of all images, of those of its micro-batches."""
+        features = [part.features for part in parts if part.features is not None]
+        gradients = [part.input_gradients for part in parts if part.input_gradients is not None]
+        return cls(
+            torch.cat([part.logits for part in parts]),
+            tuple(target for part in parts for target in part.targets),
+            torch.cat(gradients) if gradients else None,
+            Features(torch.cat([f.activations for f in features]), torch.cat([f.gradients for f in features]))
+            if features
+            else None,
+        )

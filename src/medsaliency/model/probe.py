@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.execution import most_images
 from medsaliency.model.passes import Features, Pass
 from medsaliency.model.targets import Logit, Target, Targets
 from medsaliency.types import MedsaliencyError
@@ -106,6 +107,17 @@ class Probe:
             )
         assert self._features is not None  # noqa: S101 - just kept
         return self._features
+
+    @property
+    def together(self) -> int:
+        """Images of this size that go into one pass: how many copies or masks a method makes at a time."""
+        height, width = self.images.shape[2:]
+        return min(self.classifier.batch_size, most_images(self.classifier.device, height * width))
+
+    @property
+    def own_scores(self) -> Tensor:
+        """Score (N,) float32 of each image by its own target."""
+        return self.classifier.score(self.objects, self.logits)
 
     def scores(self, points: Tensor, owners: Sequence[int]) -> Tensor:
         """Score (P,) float32 of P images (P, C, H, W), each by the target of the image that owns it.

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
+from torch.nn import functional as F
 
 from medsaliency.model.checkpoint import fingerprint
 from medsaliency.model.classifier import Classifier
@@ -33,7 +35,9 @@ SPEARMAN = 0.999
 """Least rank correlation of bfloat16 maps with float32 maps, of every image."""
 SAMPLES = 8
 """Noisy copies in the maps that are compared, as few as any method takes a mean of."""
-VERSION = 1
+WINDOWS = 7
+"""Windows a side that are covered, one at a time, for the scores that are compared."""
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
     start = classifier.execution
     classifier.logits(images[:1])  # a module that needs the contiguous format says so here
     formats = FORMATS if classifier.execution.memory_format == "channels_last" else ("contiguous",)
-    largest = most_images(_Largest(classifier.device), images.shape[2] * images.shape[3])
+    largest = most_images(classifier.device, images.shape[2] * images.shape[3])
     sizes = list(dict.fromkeys(min(size, largest) for size in (start.batch_size, *BATCH_SIZES[::-1])))
     middle = sizes[len(sizes) // 2]
     seconds: dict[str, float] = {}
@@ -123,14 +127,6 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
     return Tuning(best, seconds, correlation, exact)
 
 
-@dataclass(frozen=True)
-class _Largest:
-    """Whatever the device takes in one pass."""
-
-    device: torch.device
-    batch_size: int = 2**30
-
-
 def _seconds(classifier: Classifier, images: Tensor, tried: list[Execution], repeats: int = 2) -> dict[str, float]:
     """Median seconds of an image's forward and backward pass under each setting, the settings taking turns."""
     times: dict[str, list[float]] = {_label(execution): [] for execution in tried}
@@ -148,20 +144,26 @@ def _seconds(classifier: Classifier, images: Tensor, tried: list[Execution], rep
 
 
 def _correlation(classifier: Classifier, images: Tensor, full: Execution, low: Execution) -> float:
-    """Lowest rank correlation of bfloat16 maps with float32 ones: a mean over noisy copies, the harder of the uses."""
+    """Lowest rank correlation of bfloat16 maps with float32 ones, of both kinds of passes that methods run in bulk."""
     maps = []
     for execution in (full, low):
         classifier.execution = execution
         targets = classifier.logits(images).argmax(dim=1)
-        found = []
-        for i, image in enumerate(images):
-            noise = generator(0, "tuning", str(i)).standard_normal((SAMPLES, *image.shape), dtype=np.float32)
-            copies = image.cpu() + 0.15 * float(image.max() - image.min()) * torch.from_numpy(noise)
-            gradients = classifier.scores_and_gradients(copies, targets[i].expand(SAMPLES))[1]
-            found.append(gradients.mean(dim=0).sum(dim=0).flatten().cpu().numpy())
-        maps.append(found)
+        maps.append([found for i, image in enumerate(images) for found in _maps(classifier, image, int(targets[i]), i)])
     # A constant map has no ranks: the minimum is NaN then, which is not enough.
     return float(np.min([spearmanr(a, b).statistic for a, b in zip(*maps, strict=True)]))
+
+
+def _maps(classifier: Classifier, image: Tensor, target: int, number: int) -> list[NDArray[np.float32]]:
+    """The mean gradient over noisy copies, and the score with each of :data:`WINDOWS` x :data:`WINDOWS` covered."""
+    image = image.cpu()
+    noise = generator(0, "tuning", str(number)).standard_normal((SAMPLES, *image.shape), dtype=np.float32)
+    copies = image + 0.15 * float(image.max() - image.min()) * torch.from_numpy(noise)
+    gradients = classifier.scores_and_gradients(copies, [target] * SAMPLES)[1].mean(dim=0).sum(dim=0)
+    shown = 1 - torch.eye(WINDOWS**2).reshape(-1, 1, WINDOWS, WINDOWS)
+    covered = image * F.interpolate(shown, size=tuple(image.shape[1:]))
+    scores = classifier.scores(covered, [target] * len(covered))
+    return [gradients.flatten().cpu().numpy(), scores.cpu().numpy()]
 
 
 def _wait(device: torch.device) -> None:
