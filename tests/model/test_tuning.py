@@ -20,6 +20,15 @@ Cost = Callable[[int, bool, bool], float]
 """Seconds of a pass of so many images, in the contiguous format or not, in bfloat16 or not."""
 
 
+class Log(list[tuple[int, bool, bool]]):
+    """Passes, kept in one list whatever copies of the network make them."""
+
+    now = 0.0
+
+    def __deepcopy__(self, memo: object) -> Log:
+        return self
+
+
 class Timed(nn.Module):
     """A small network whose forward pass takes the time that ``cost`` says, by a clock of its own."""
 
@@ -29,8 +38,7 @@ class Timed(nn.Module):
         self.head = nn.Linear(4 * 4, 2)
         self.pool = nn.AdaptiveAvgPool2d(2)
         self.cost = cost
-        self.now = 0.0
-        self.passes: list[tuple[int, bool, bool]] = []
+        self.passes = Log()
         draw = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in self.parameters():
@@ -38,7 +46,7 @@ class Timed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.passes.append((len(x), x.is_contiguous(), torch.is_autocast_enabled("cpu")))
-        self.now += self.cost(*self.passes[-1])
+        self.passes.now += self.cost(*self.passes[-1])
         return self.head(self.pool(self.conv(x).relu()).flatten(1))
 
 
@@ -52,7 +60,7 @@ class Viewing(Timed):
 
 def classifier_of(module: Timed, monkeypatch: pytest.MonkeyPatch, **arguments: int) -> Classifier:
     """A classifier in front of a clock that only its passes move."""
-    monkeypatch.setattr(tuning, "time", SimpleNamespace(perf_counter=lambda: module.now))
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(perf_counter=lambda: module.passes.now))
     return Classifier(module, ["a", "b"], channels=2, **arguments)
 
 
@@ -79,7 +87,7 @@ def test_only_a_clearly_faster_setting_replaces_the_current_one(
     classifier = classifier_of(Timed(cost), monkeypatch)
     found = tune(classifier, IMAGES, exact=True)
     assert found.execution == classifier.execution == expected
-    assert found.spearman is None
+    assert found.spearman == {"gradients": None, "scores": None}
 
 
 @pytest.mark.parametrize("size", [4, 16, 64])
@@ -100,9 +108,10 @@ def test_seconds_are_an_images_in_passes_full_of_images(monkeypatch: pytest.Monk
         "channels_last, float32, 16 images": pytest.approx(1.5),
         "channels_last, float32, 4 images": pytest.approx(3.0),
     }
-    # After one image to see that the module fits, three passes of each setting, the first of which warms up.
-    assert module.passes[0][0] == 1
-    assert sorted(n for n, *_ in module.passes[1:]) == [4] * 3 + [8] * 6 + [16] * 3 + [32] * 3
+    # After four of one image, to see that it fits the module, and what can be folded, three passes of each setting, the
+    # first of which warms up.
+    assert [n for n, *_ in module.passes[:4]] == [1] * 4
+    assert sorted(n for n, *_ in module.passes[4:]) == [4] * 3 + [8] * 6 + [16] * 3 + [32] * 3
 
 
 def test_large_images_are_tried_in_sizes_that_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,15 +143,20 @@ def native(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spearman", "precision"), [(1.0, "bfloat16"), (0.999, "bfloat16"), (0.9989, "float32"), (float("nan"), "float32")]
 )
-def test_bfloat16_is_taken_only_where_maps_keep_their_ranks(
-    spearman: float, precision: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["scores", "gradients"])
+def test_bfloat16_is_taken_only_where_ranks_are_kept(
+    spearman: float, precision: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "_correlation", lambda *_: spearman)
+    measured = {tuning.KINDS[kind]: spearman}
+    monkeypatch.setattr(tuning, "_correlation", lambda *arguments: measured.get(arguments[-1], 0.5))
     classifier = classifier_of(Timed(halved), monkeypatch)
     found = tune(classifier, IMAGES)
-    assert found.execution == Execution(precision=precision)  # type: ignore[arg-type]
-    assert found.spearman == pytest.approx(spearman, nan_ok=True)
+    field = {"scores": "precision", "gradients": "gradient_precision"}[kind]
+    assert found.execution == Execution(**{field: precision})  # type: ignore[arg-type]
+    assert found.spearman.pop(kind) == pytest.approx(spearman, nan_ok=True)
+    assert list(found.spearman.values()) == [0.5]
     assert found.seconds["channels_last, bfloat16, 32 images"] == 0.5
+    assert found.seconds["scores, channels_last, bfloat16, 32 images"] == 0.5
 
 
 @pytest.mark.usefixtures("native")
@@ -151,7 +165,7 @@ def test_bfloat16_is_not_compared_where_ruled_out_or_not_faster(exact: bool, mon
     module = Timed(halved if exact else steady)
     found = tune(classifier_of(module, monkeypatch), IMAGES, exact=exact)
     assert found.execution == Execution()
-    assert found.spearman is None
+    assert found.spearman == {"gradients": None, "scores": None}
     assert found.exact is exact
     assert any(low for *_, low in module.passes) is not exact  # ruled out, it does not run at all
 
@@ -163,17 +177,19 @@ def test_bfloat16_is_not_tried_where_the_hardware_lacks_it(monkeypatch: pytest.M
     assert not any(low for *_, low in module.passes)
 
 
-def test_the_correlation_is_that_of_maps_in_both_precisions() -> None:
+@pytest.mark.parametrize("name", tuning.KINDS)
+def test_the_correlation_is_that_of_both_precisions(name: str) -> None:
     classifier = Classifier(Timed(steady), ["a", "b"], channels=2)
-    full, low = Execution(), Execution(precision="bfloat16")
-    assert tuning._correlation(classifier, IMAGES, full, full) == pytest.approx(1)
-    found = tuning._correlation(classifier, IMAGES, full, low)
+    kind = tuning.KINDS[name]
+    full, low = Execution(), kind.lowered(Execution())
+    assert tuning._correlation(classifier, IMAGES, full, full, kind) == pytest.approx(1)
+    found = tuning._correlation(classifier, IMAGES, full, low, kind)
     assert 0.5 < found < 1
-    # Behind these weights every gradient is zero, and a map has no ranks to compare.
+    # Behind these weights every score is the same and every gradient zero: there are no ranks to compare.
     with torch.no_grad():
         classifier.module.head.weight.zero_()
     with pytest.warns(RuntimeWarning, match="constant"):
-        assert not tuning._correlation(classifier, IMAGES, full, low) >= 0
+        assert not tuning._correlation(classifier, IMAGES, full, low, kind) >= 0
 
 
 def test_bfloat16_is_for_passes_in_bulk_only() -> None:
@@ -181,14 +197,15 @@ def test_bfloat16_is_for_passes_in_bulk_only() -> None:
     classifier = Classifier(module, ["a", "b"], channels=2, target_layer="conv")
     plain = (classifier.logits(IMAGES), *classifier.scores_and_gradients(IMAGES, [0, 1, 0]))
     activations = classifier.features(IMAGES, [0, 1, 0]).activations
-    classifier.execution = Execution(precision="bfloat16")
+    classifier.execution = Execution(precision="bfloat16", gradient_precision="bfloat16")
     module.passes.clear()
     assert torch.equal(classifier.logits(IMAGES), plain[0])
     classifier.probabilities(IMAGES)
     classifier.backward(IMAGES, [0, 1, 0], to_layer=True)
     classifier.features(IMAGES, [0, 1, 0])
     classifier.scores_from_layer(IMAGES[:1], activations, 0)
-    assert len(module.passes) >= 5
+    classifier.scores(IMAGES, [0, 1, 0], precise=True)
+    assert len(module.passes) >= 6
     assert not any(low for *_, low in module.passes)
     module.passes.clear()
     scores, gradients = classifier.scores_and_gradients(IMAGES, [0, 1, 0])
@@ -197,6 +214,11 @@ def test_bfloat16_is_for_passes_in_bulk_only() -> None:
     assert scores.dtype == gradients.dtype == torch.float32
     assert not torch.equal(gradients, plain[2])
     assert float((gradients - plain[2]).norm() / plain[2].norm()) < 0.2
+    module.passes.clear()
+    classifier.execution = Execution(precision="bfloat16")
+    classifier.scores(IMAGES, [0, 1, 0])
+    classifier.scores_and_gradients(IMAGES, [0, 1, 0])
+    assert [low for *_, low in module.passes] == [True, False]
 
 
 def test_the_clock_of_the_machine_will_do() -> None:

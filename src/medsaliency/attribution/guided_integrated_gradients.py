@@ -58,7 +58,7 @@ class GuidedIntegratedGradients(PerPixel):
         # first: a pass alone, one for each target, rounds alike in any batch.
         flat = torch.full_like(probe.images[:1], self.baseline)
         owners = {target: i for i, target in enumerate(probe.objects)}
-        start = {target: probe.gradients(flat, [i])[1] for target, i in owners.items()}
+        start = {target: probe.gradients(flat, [i], precise=True)[1] for target, i in owners.items()}
         first = torch.cat([start[target] for target in probe.objects])
         return torch.cat([self._along(probe, part, first[part]) for part in groups(probe, passes=1)])
 
@@ -70,7 +70,8 @@ class GuidedIntegratedGradients(PerPixel):
         total = torch.zeros_like(image)
         for step in range(self.steps):
             if step > 0:
-                gradients = probe.gradients(point.float(), part)[1]
+                # Which values move next hangs on small differences of gradients, which bfloat16 does not keep.
+                gradients = probe.gradients(point.float(), part, precise=True)[1]
             reached = self._next(point.flatten(1), gradients.flatten(1).abs(), image.flatten(1), step).view_as(image)
             total += gradients * (reached - point)
             point = reached

@@ -104,5 +104,5 @@ def path_difference(probe: Probe, baseline: float) -> Tensor:
     """Score (N,) of each image less that of the baseline; one forward pass for each target."""
     start = {target: i for i, target in enumerate(probe.objects)}
     flat = torch.full_like(probe.images[:1], baseline).expand(len(start), -1, -1, -1)
-    scores = dict(zip(start, probe.scores(flat, list(start.values())), strict=True))
+    scores = dict(zip(start, probe.scores(flat, list(start.values()), precise=True), strict=True))
     return probe.own_scores - torch.stack([scores[target] for target in probe.objects])

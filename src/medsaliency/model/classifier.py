@@ -14,6 +14,8 @@ from typing import Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
+from medsaliency.model import folding
+from medsaliency.model.checks import check_images, check_logits
 from medsaliency.model.execution import NUMBERS, Execution, Tail, over_micro_batches
 from medsaliency.model.hooks import capture, layer_of, replace
 from medsaliency.model.layers import Layer, describe_layers, find_target_layer
@@ -99,6 +101,8 @@ class Classifier:
         if not (self.std > 0).all():
             raise MedsaliencyError(f"classifier: expected std above 0 in every channel, got {std}")
         self._target_layer = target_layer
+        self._plan: folding.Plan | None = None
+        self._unfolded: Classifier | None = None
 
     def target_layer(self, images: Tensor) -> str:
         """Name of the layer that CAM methods read, found once by tracing one image of ``images`` (N, C, H, W)."""
@@ -133,6 +137,24 @@ class Classifier:
         other.use_layer(name)
         return other
 
+    def folded(self, images: Tensor) -> Classifier:
+        """The same classifier on a copy of its module that does the same with less work.
+
+        For the many passes of a method. The copy has the weights of now and does not follow when they change. What can
+        be folded is found once, by tracing one image of ``images`` (N, C, H, W); where nothing can be, both share the
+        module.
+        """
+        if self._plan is None:
+            self.logits(images[:1])
+            with self._serving():
+                self._plan = folding.plan(self.module, self.prepare(images[:1]))
+        other = copy(self)
+        other._unfolded = self
+        low = "bfloat16" in (self.execution.precision, self.execution.gradient_precision)
+        if self._plan.folds or (self._plan.head and low):  # the head matters in bfloat16 only
+            other.module = folding.apply(self.module, self._plan).to(memory_format=self.execution.format)
+        return other
+
     @property
     def known_target_layer(self) -> str | None:
         """Name of the layer that CAM methods read, or None where none was given and none was looked for yet."""
@@ -156,6 +178,8 @@ class Classifier:
     @batch_size.setter
     def batch_size(self, batch_size: int) -> None:
         self._execution = changed(self._execution, batch_size=batch_size)
+        if self._unfolded is not None:  # where memory ran out is worth knowing for later passes too
+            self._unfolded.batch_size = batch_size
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, K) float32 logits of (N, C, H, W) images. A single logit z becomes (-z, z).
@@ -163,7 +187,7 @@ class Classifier:
         Raises:
             MedsaliencyError: If the images do not fit the module, or an image or a logit is not finite.
         """
-        self._check(images)
+        check_images(images, self.channels)
         with self._serving(), torch.no_grad():
             return torch.cat(self._each(images, lambda part: self._forward(images[part])))
 
@@ -183,12 +207,13 @@ class Classifier:
         """Score (N,) of each target at its row of logits (N, K)."""
         return score(targets, logits, self.to_probabilities(logits))
 
-    def scores(self, images: Tensor, targets: Targets) -> Tensor:
-        """(N,) float32 score of each image's target: a forward pass, in the execution's precision."""
-        self._check(images)
+    def scores(self, images: Tensor, targets: Targets, *, precise: bool = False) -> Tensor:
+        """(N,) float32 score of each image's target: a forward pass, in float32 if ``precise``."""
+        check_images(images, self.channels)
         wanted = self.as_targets(targets, len(images))
+        low = self.execution.precision == "bfloat16" and not precise
         with self._serving(), torch.no_grad():
-            parts = self._each(images, lambda part: self.score(wanted[part], self._forward(images[part], bulk=True)))
+            parts = self._each(images, lambda part: self.score(wanted[part], self._forward(images[part], low=low)))
         return torch.cat(parts)
 
     @contextmanager
@@ -218,7 +243,7 @@ class Classifier:
             activations: (P, K, h, w).
             target: The one explained.
         """
-        self._check(image)
+        check_images(image, self.channels)
         layer = self.target_layer(image)
         (wanted,) = self.as_targets([target], 1)
 
@@ -247,9 +272,10 @@ class Classifier:
         assert gradients is not None  # noqa: S101 - asked for
         return gradients
 
-    def scores_and_gradients(self, images: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-        """Score (N,) and input gradients (N, C, H, W) of many images, in the execution's precision."""
-        found = self.backward(images, targets, bulk=True)
+    def scores_and_gradients(self, images: Tensor, targets: Targets, *, precise: bool = False) -> tuple[Tensor, Tensor]:
+        """Score (N,) and input gradients (N, C, H, W) of each image's target, in float32 if ``precise``."""
+        low = self.execution.gradient_precision == "bfloat16" and not precise
+        found = self.backward(images, targets, low=low)
         assert found.input_gradients is not None  # noqa: S101 - asked for
         return self.score(found.targets, found.logits), found.input_gradients
 
@@ -266,7 +292,7 @@ class Classifier:
         *,
         to_input: bool = True,
         to_layer: bool = False,
-        bulk: bool = False,
+        low: bool = False,
     ) -> Pass:
         """One forward and backward pass.
 
@@ -275,30 +301,30 @@ class Classifier:
             targets: One an image, or a function from logits (N, K) to them.
             to_input: Whether input gradients are wanted.
             to_layer: Whether the target layer's activations and gradients are.
-            bulk: Whether this is one of many passes whose mean is taken, which may run in the execution's precision.
+            low: Whether in bfloat16.
 
         Raises:
             MedsaliencyError: If images or targets do not fit, something is not finite, or the target layer did not run
                 exactly once.
         """
-        self._check(images)
+        check_images(images, self.channels)
         layer = self.target_layer(images) if to_layer else None
         wanted = None if callable(targets) else self.as_targets(targets, len(images))
 
         def run(part: slice) -> Pass:
             own = targets if wanted is None else wanted[part]
-            return self._backward_once(images[part], own, layer, to_input, bulk)
+            return self._backward_once(images[part], own, layer, to_input, low)
 
         with self._serving():
             return Pass.joined(self._each(images, run))
 
     def _backward_once(
-        self, images: Tensor, targets: Targets | Choose, layer: str | None, to_input: bool, bulk: bool
+        self, images: Tensor, targets: Targets | Choose, layer: str | None, to_input: bool, low: bool
     ) -> Pass:
         """One micro-batch."""
         inputs = images.detach().to(self.device, torch.float32).requires_grad_(to_input)
         with torch.set_grad_enabled(to_input), capture(self.module, layer, leaf=not to_input) as kept:
-            logits = self._forward(inputs, kept=kept, bulk=bulk)
+            logits = self._forward(inputs, kept=kept, low=low)
             if layer is not None and len(kept) != 1:
                 raise MedsaliencyError(
                     f"layer {layer!r}: expected to run once in a forward pass, ran {len(kept)} times; "
@@ -325,8 +351,7 @@ class Classifier:
         images = images.to(self.device, torch.float32)
         return ((images - self.mean) / self.std).contiguous(memory_format=self.execution.format)
 
-    def _run(self, prepared: Tensor, kept: list[Tensor], bulk: bool) -> object:
-        low = bulk and self.execution.precision == "bfloat16"
+    def _run(self, prepared: Tensor, kept: list[Tensor], low: bool) -> object:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             try:
                 return self.module(prepared)
@@ -339,38 +364,13 @@ class Classifier:
             return self.module(prepared.contiguous())
 
     def _forward(
-        self, images: Tensor, *, kept: list[Tensor] | None = None, rows: int | None = None, bulk: bool = False
+        self, images: Tensor, *, kept: list[Tensor] | None = None, rows: int | None = None, low: bool = False
     ) -> Tensor:
         """Logits (n, K) of images in display range; ``rows`` is n where a replaced layer makes it another number."""
-        logits = self._run(self.prepare(images), [] if kept is None else kept, bulk)
-        rows = len(images) if rows is None else rows
+        logits = self._run(self.prepare(images), [] if kept is None else kept, low)
         width = 1 if self.output == "single_logit" else len(self.classes)
-        if not isinstance(logits, Tensor) or logits.shape != (rows, width):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise MedsaliencyError(
-                f"classifier: expected logits of shape ({rows}, {width}) for classes {list(self.classes)} and "
-                f"output {self.output!r}, got {got}; name as many classes as the model has outputs"
-            )
-        bad = (~torch.isfinite(logits)).any(dim=1).nonzero()
-        if len(bad):
-            raise MedsaliencyError(
-                f"classifier: expected finite logits, got NaN or infinity for image {int(bad[0])} of the batch; "
-                "check the weights and that images are in the range the model was trained on"
-            )
-        logits = logits.float()
-        return torch.cat([-logits, logits], dim=1) if self.output == "single_logit" else logits
-
-    def _check(self, images: Tensor) -> None:
-        if images.ndim != 4 or images.shape[1] != self.channels or len(images) == 0:
-            raise MedsaliencyError(
-                f"classifier: expected images of shape (N, {self.channels}, H, W) with N at least 1, "
-                f"got {tuple(images.shape)}; a model of {self.channels} channel(s) takes images of as many"
-            )
-        bad = (~torch.isfinite(images)).flatten(1).any(dim=1).nonzero()
-        if len(bad):
-            raise MedsaliencyError(
-                f"classifier: expected finite pixels, got NaN or infinity in image {int(bad[0])} of the batch; mend it"
-            )
+        found = check_logits(logits, len(images) if rows is None else rows, width, self.classes, self.output)
+        return torch.cat([-found, found], dim=1) if self.output == "single_logit" else found
 
     @contextmanager
     def _serving(self) -> Iterator[None]:

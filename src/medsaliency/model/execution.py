@@ -28,8 +28,10 @@ class Execution:
     Args:
         batch_size: Most images in a pass.
         memory_format: "channels_last", mostly faster, or "contiguous".
-        precision: "float32", or "bfloat16" for the passes of which a method takes a mean or a ranking (never for a
-            prediction, a metric, or a method of a single pass).
+        precision: Of the forward passes by which a method scores many variants of an image: "float32" or "bfloat16"
+            (never of a prediction, a metric, or a method of a single pass).
+        gradient_precision: Likewise of the forward and backward passes of which a method takes a mean. Gradients suffer
+            more: a rounded activation can fall on the other side of a ReLU's zero.
 
     Raises:
         MedsaliencyError: If one of them cannot be.
@@ -38,11 +40,13 @@ class Execution:
     batch_size: int = 32
     memory_format: MemoryFormat = "channels_last"
     precision: Precision = "float32"
+    gradient_precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise MedsaliencyError(f"classifier: expected a batch_size of at least 1, got {self.batch_size}")
-        if self.memory_format not in get_args(MemoryFormat) or self.precision not in get_args(Precision):
+        precisions = {self.precision, self.gradient_precision}
+        if self.memory_format not in get_args(MemoryFormat) or not precisions <= set(get_args(Precision)):
             raise MedsaliencyError(
                 f"execution: expected a memory_format of {get_args(MemoryFormat)} and a precision of "
                 f"{get_args(Precision)}, got {self}"

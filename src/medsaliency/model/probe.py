@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from medsaliency.model.execution import most_images
 from medsaliency.model.passes import Features, Pass
 from medsaliency.model.targets import Logit, Target, Targets
 from medsaliency.types import MedsaliencyError
+
+T = TypeVar("T")
 
 
 class Probe:
@@ -53,6 +56,7 @@ class Probe:
         self._logits: Tensor | None = None
         self._input_gradients: Tensor | None = None
         self._features: Features | None = None
+        self._once: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -119,27 +123,45 @@ class Probe:
         """Score (N,) float32 of each image by its own target."""
         return self.classifier.score(self.objects, self.logits)
 
-    def scores(self, points: Tensor, owners: Sequence[int]) -> Tensor:
+    @cached_property
+    def _fast(self) -> Classifier:
+        """What runs the many passes: the classifier as it is when they begin."""
+        return self.classifier.folded(self.images)
+
+    def _running(self, precise: bool) -> Classifier:
+        return self.classifier if precise else self._fast
+
+    def scores(self, points: Tensor, owners: Sequence[int], *, precise: bool = False) -> Tensor:
         """Score (P,) float32 of P images (P, C, H, W), each by the target of the image that owns it.
 
         Args:
             points: Images in display range, on any device.
             owners: Index into this probe's images, one a point.
+            precise: Run the module itself in float32: for scores that differ by little.
         """
-        return self.classifier.scores(points, [self.objects[i] for i in owners])
+        return self._running(precise).scores(points, [self.objects[i] for i in owners], precise=precise)
 
-    def gradients(self, points: Tensor, owners: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def gradients(self, points: Tensor, owners: Sequence[int], *, precise: bool = False) -> tuple[Tensor, Tensor]:
         """Score (P,) and its gradient (P, C, H, W) by each of P images, float32, each by its owner's target.
 
         Args:
             points: (P, C, H, W) in display range, on any device.
             owners: Index into this probe's images, one a point.
+            precise: Run the module itself in float32: for gradients that are not averaged.
         """
-        return self.classifier.scores_and_gradients(points, [self.objects[i] for i in owners])
+        classifier = self._running(precise)
+        return classifier.scores_and_gradients(points, [self.objects[i] for i in owners], precise=precise)
 
     def scores_from_layer(self, activations: Tensor, owner: int) -> Tensor:
         """Score (P,) of one image, had its target layer put out each of ``activations`` (P, K, h, w)."""
         return self.classifier.scores_from_layer(self.images[owner : owner + 1], activations, self.objects[owner])
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, computed once for all methods that ask for the same ``key``."""
+        if key not in self._once:
+            self._once[key] = compute()
+        found: T = self._once[key]
+        return found
 
     def _keep(self, found: Pass) -> None:
         self._logits = found.logits

@@ -1,7 +1,7 @@
 """Finding out once how a model runs fastest on a device: micro-batch, memory format, and whether bfloat16 will do.
 
 A short measurement on real images, cached by weights, device and size. Half precision is a candidate only where it is
-faster, and is taken only where maps keep their ranks.
+faster, and is taken only where ranks are kept: for passes that score and for passes that differentiate, each by itself.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import json
 import os
 import statistics
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,9 +36,11 @@ SPEARMAN = 0.999
 """Least rank correlation of bfloat16 maps with float32 maps, of every image."""
 SAMPLES = 8
 """Noisy copies in the maps that are compared, as few as any method takes a mean of."""
-WINDOWS = 7
-"""Windows a side that are covered, one at a time, for the scores that are compared."""
-VERSION = 2
+MASKS = 48
+"""Soft random masks through which the scores that are compared see an image."""
+CELLS = 7
+"""Cells a side of a mask."""
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,16 @@ class Tuning:
 
     Args:
         execution: The fastest that may be used.
-        seconds: An image's forward and backward pass under each setting that was tried.
-        spearman: Lowest rank correlation of a map in bfloat16 with float32; None where it was not tried.
+        seconds: An image's forward and backward pass under each setting that was tried, and its forward pass ("scores")
+            under those that were tried for it.
+        spearman: Lowest rank correlation of bfloat16 with float32, of mean gradients ("gradients") and of scores of
+            masked images ("scores"); None where it was not tried.
         exact: Whether bfloat16 was ruled out by the caller.
     """
 
     execution: Execution
     seconds: dict[str, float]
-    spearman: float | None
+    spearman: dict[str, float | None]
     exact: bool
 
     def to_dict(self) -> dict[str, object]:
@@ -103,76 +108,135 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
     sizes = list(dict.fromkeys(min(size, largest) for size in (start.batch_size, *BATCH_SIZES[::-1])))
     middle = sizes[len(sizes) // 2]
     seconds: dict[str, float] = {}
+    spearman: dict[str, float | None] = dict.fromkeys(KINDS)
 
-    def fastest(tried: list[Execution]) -> Execution:
+    def fastest(kind: Kind, tried: list[Execution]) -> Execution:
         """The first, or one that is clearly faster."""
-        new = [execution for execution in tried if _label(execution) not in seconds]
-        seconds.update(_seconds(classifier, images, new))
+        new = [execution for execution in tried if kind.label(execution) not in seconds]
+        seconds.update(_seconds(fast, images, new, kind))
         best = tried[0]
         for execution in tried[1:]:
-            if seconds[_label(execution)] < WORTH * seconds[_label(best)]:
+            if seconds[kind.label(execution)] < WORTH * seconds[kind.label(best)]:
                 best = execution
         return best
 
     try:
-        form = fastest([Execution(middle, form) for form in formats]).memory_format
-        best = fastest([Execution(size, form) for size in sizes])
-        correlation = None
-        low = replace(best, precision="bfloat16")
-        if not exact and bfloat16_pays(classifier.device) and fastest([best, low]) is low:
-            correlation = _correlation(classifier, images[:2], best, low)
-            best = low if correlation >= SPEARMAN else best
+        classifier.execution = replace(classifier.execution, precision="bfloat16")
+        fast = classifier.folded(images)
+        form = fastest(GRADIENTS, [Execution(middle, form) for form in formats]).memory_format
+        best = fastest(GRADIENTS, [Execution(size, form) for size in sizes])
+        for name, kind in KINDS.items() if not exact and bfloat16_pays(classifier.device) else ():
+            low = kind.lowered(best)
+            if fastest(kind, [best, low]) is low:
+                spearman[name] = correlation = _correlation(fast, images[:2], best, low, kind)
+                best = low if correlation >= SPEARMAN else best
     finally:
         classifier.execution = start
-    return Tuning(best, seconds, correlation, exact)
+    return Tuning(best, seconds, spearman, exact)
 
 
-def _seconds(classifier: Classifier, images: Tensor, tried: list[Execution], repeats: int = 2) -> dict[str, float]:
-    """Median seconds of an image's forward and backward pass under each setting, the settings taking turns."""
-    times: dict[str, list[float]] = {_label(execution): [] for execution in tried}
+class Kind(ABC):
+    """One of the two kinds of passes that methods run many of."""
+
+    @abstractmethod
+    def label(self, execution: Execution) -> str:
+        """A setting, by what matters for these passes."""
+
+    @abstractmethod
+    def lowered(self, execution: Execution) -> Execution:
+        """The same setting with these passes in bfloat16."""
+
+    @abstractmethod
+    def run(self, classifier: Classifier, images: Tensor, targets: list[int]) -> Tensor:
+        """One value or map an image."""
+
+    @abstractmethod
+    def compared(self, classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
+        """What must keep its ranks, of one image (C, H, W) on the CPU."""
+
+
+class Gradients(Kind):
+    """Forward and backward passes, compared by the mean gradient over noisy copies."""
+
+    def label(self, execution: Execution) -> str:
+        """A setting, by what matters for these passes."""
+        return f"{execution.memory_format}, {execution.gradient_precision}, {execution.batch_size} images"
+
+    def lowered(self, execution: Execution) -> Execution:
+        """The same setting with gradients in bfloat16."""
+        return replace(execution, gradient_precision="bfloat16")
+
+    def run(self, classifier: Classifier, images: Tensor, targets: list[int]) -> Tensor:
+        """Input gradients."""
+        return classifier.scores_and_gradients(images, targets)[1]
+
+    def compared(self, classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
+        """The mean gradient over noisy copies, channels summed."""
+        noise = torch.from_numpy(draw.standard_normal((SAMPLES, *image.shape), dtype=np.float32))
+        copies = image + 0.15 * float(image.max() - image.min()) * noise
+        return self.run(classifier, copies, [target] * SAMPLES).mean(dim=0).sum(dim=0)
+
+
+class Scores(Kind):
+    """Forward passes, compared by the scores of an image seen through soft masks."""
+
+    def label(self, execution: Execution) -> str:
+        """A setting, by what matters for these passes."""
+        return f"scores, {execution.memory_format}, {execution.precision}, {execution.batch_size} images"
+
+    def lowered(self, execution: Execution) -> Execution:
+        """The same setting with scores in bfloat16."""
+        return replace(execution, precision="bfloat16")
+
+    def run(self, classifier: Classifier, images: Tensor, targets: list[int]) -> Tensor:
+        """Scores."""
+        return classifier.scores(images, targets)
+
+    def compared(self, classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
+        """The score through each mask."""
+        cells = torch.from_numpy(draw.random((MASKS, 1, CELLS, CELLS), dtype=np.float32))
+        masks = F.interpolate(cells, size=tuple(image.shape[1:]), mode="bilinear")
+        return self.run(classifier, masks * image, [target] * MASKS)
+
+
+GRADIENTS = Gradients()
+KINDS: dict[str, Kind] = {"gradients": GRADIENTS, "scores": Scores()}
+
+
+def _seconds(
+    classifier: Classifier, images: Tensor, tried: list[Execution], kind: Kind, repeats: int = 2
+) -> dict[str, float]:
+    """Median seconds of an image's pass under each setting, the settings taking turns."""
+    times: dict[str, list[float]] = {kind.label(execution): [] for execution in tried}
     for repeat in range(repeats + 1):  # the first warms up
         for execution in tried:
             classifier.execution = execution
             batch = images[torch.arange(execution.batch_size) % len(images)].to(classifier.device)
             _wait(classifier.device)
             begin = time.perf_counter()
-            classifier.scores_and_gradients(batch, [0] * len(batch))
+            kind.run(classifier, batch, [0] * len(batch))
             _wait(classifier.device)
             if repeat:
-                times[_label(execution)].append((time.perf_counter() - begin) / len(batch))
+                times[kind.label(execution)].append((time.perf_counter() - begin) / len(batch))
     return {label: statistics.median(found) for label, found in times.items()}
 
 
-def _correlation(classifier: Classifier, images: Tensor, full: Execution, low: Execution) -> float:
-    """Lowest rank correlation of bfloat16 maps with float32 ones, of both kinds of passes that methods run in bulk."""
-    maps = []
+def _correlation(classifier: Classifier, images: Tensor, full: Execution, low: Execution, kind: Kind) -> float:
+    """Lowest rank correlation, over images, of what a kind of passes gives in bfloat16 and in float32."""
+    targets = classifier.logits(images).argmax(dim=1).tolist()
+    found = []
     for execution in (full, low):
         classifier.execution = execution
-        targets = classifier.logits(images).argmax(dim=1)
-        maps.append([found for i, image in enumerate(images) for found in _maps(classifier, image, int(targets[i]), i)])
-    # A constant map has no ranks: the minimum is NaN then, which is not enough.
-    return float(np.min([spearmanr(a, b).statistic for a, b in zip(*maps, strict=True)]))
-
-
-def _maps(classifier: Classifier, image: Tensor, target: int, number: int) -> list[NDArray[np.float32]]:
-    """The mean gradient over noisy copies, and the score with each of :data:`WINDOWS` x :data:`WINDOWS` covered."""
-    image = image.cpu()
-    noise = generator(0, "tuning", str(number)).standard_normal((SAMPLES, *image.shape), dtype=np.float32)
-    copies = image + 0.15 * float(image.max() - image.min()) * torch.from_numpy(noise)
-    gradients = classifier.scores_and_gradients(copies, [target] * SAMPLES)[1].mean(dim=0).sum(dim=0)
-    shown = 1 - torch.eye(WINDOWS**2).reshape(-1, 1, WINDOWS, WINDOWS)
-    covered = image * F.interpolate(shown, size=tuple(image.shape[1:]))
-    scores = classifier.scores(covered, [target] * len(covered))
-    return [gradients.flatten().cpu().numpy(), scores.cpu().numpy()]
+        each = zip(images.cpu(), targets, strict=True)
+        draws = (generator(0, "tuning", str(i)) for i in count())
+        found.append([kind.compared(classifier, *of, next(draws)).flatten().cpu().numpy() for of in each])
+    # What is constant has no ranks: the minimum is NaN then, which is not enough.
+    return float(np.min([spearmanr(a, b).statistic for a, b in zip(*found, strict=True)]))
 
 
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _label(execution: Execution) -> str:
-    return f"{execution.memory_format}, {execution.precision}, {execution.batch_size} images"
 
 
 def _key(classifier: Classifier, images: Tensor, exact: bool) -> str:

@@ -131,8 +131,8 @@ class ExplainSection(Section):
     ``target`` is the class explained, the predicted one or the label; ``score`` what is explained of it: its logit, its
     probability, or the contrast (difference of logits) with the most probable other class. ``batch_size`` is the number
     of images put before the methods at once, and the shard in which a study is saved. With ``tune``, a short
-    measurement chooses how the model runs; ``exact`` keeps it in float32; ``micro_batch``, ``memory_format`` and
-    ``precision`` are taken instead of what it finds where they are given.
+    measurement chooses how the model runs; ``exact`` keeps it in float32; ``micro_batch``, ``memory_format``,
+    ``precision`` (of scores) and ``gradient_precision`` are taken instead of what it finds where they are given.
     """
 
     images: int = Field(10, ge=1)
@@ -144,6 +144,7 @@ class ExplainSection(Section):
     micro_batch: int | None = Field(None, ge=1)
     memory_format: MemoryFormat | None = None
     precision: Precision | None = None
+    gradient_precision: Precision | None = None
     methods: Parameters = {name: OF_A_STUDY.get(name, {}) for name in PANEL}
 
     @field_validator("methods", mode="before")

@@ -96,6 +96,7 @@ def _execution(
         "batch_size": study.explain.micro_batch,
         "memory_format": study.explain.memory_format,
         "precision": study.explain.precision,
+        "gradient_precision": study.explain.gradient_precision,
     }
     wanted = asdict(classifier.execution) if found is None else found["execution"]
     classifier.execution = Execution(**{**wanted, **{k: v for k, v in given.items() if v is not None}})
