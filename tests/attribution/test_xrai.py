@@ -89,3 +89,13 @@ def test_bad_parameters_are_refused() -> None:
     for area in (0.0, 1.5):
         with pytest.raises(MedsaliencyError, match=f"area_threshold above 0 and up to 1, got {area}"):
             XRAI(area_threshold=area)
+
+
+def test_full_and_fast_share_their_passes(classifier, images, generators) -> None:
+    seen: list[int] = []
+    probe = Probe(classifier, images[:1], [0])
+    XRAI(steps=4)(probe, generators(1))
+    hook = classifier.module.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
+    XRAI(steps=4, fast=True)(probe, generators(1))
+    hook.remove()
+    assert seen == []

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsaliency.attribution.integrated_gradients import IntegratedGradients
 from medsaliency.attribution.method import Signed
+from medsaliency.attribution.refined_path import refined_path
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -38,11 +38,13 @@ class XRAI(Signed):
     """Segments of the image, ranked by their mean integrated gradient from a black and a white baseline.
 
     Each pixel of the map has the mean attribution of what its segment added to the region when its turn came. Costs
-    ``2 * steps`` forward and backward passes an image; segments and region take about a tenth of a second more.
+    at most ``2 * steps`` forward and backward passes an image, which the full and the fast algorithm share; segments
+    and region take about a tenth of a second more.
 
     Args:
         fast: Rank segments once, by all their pixels, instead of anew after each by what they would still add.
-        steps: Points of the integral from each baseline.
+        steps: Most points of the integral from each baseline, closest where the gradient changes most. 48 err about as
+            little as the reference implementation's 100.
         area_threshold: The fraction of the image, above 0 and up to 1, beyond which the region stops; the rest has
             its common mean. 1 ranks the whole image.
         sign: "absolute" ranks by the magnitudes of integrated gradients; else see
@@ -53,7 +55,7 @@ class XRAI(Signed):
     """
 
     fast: bool = False
-    steps: int = 25
+    steps: int = 48
     area_threshold: float = 1.0
 
     def __post_init__(self) -> None:
@@ -79,9 +81,15 @@ class XRAI(Signed):
 
 
 def integrated(probe: Probe, steps: int) -> Tensor:
-    """Integrated gradients (N, C, H, W), the mean over :data:`BASELINES`, of ``steps`` points each."""
-    methods = [IntegratedGradients(steps=steps, max_steps=steps, tolerance=None, baseline=b) for b in BASELINES]
-    return torch.stack([method.attributions(probe, ()) for method in methods]).mean(dim=0)
+    """Integrated gradients (N, C, H, W), the mean over :data:`BASELINES`, of at most ``steps`` points each.
+
+    Computed once for the full and the fast algorithm.
+    """
+
+    def mean() -> Tensor:
+        return torch.stack([refined_path(probe, baseline, steps) for baseline in BASELINES]).mean(dim=0)
+
+    return probe.once((integrated, steps), mean)
 
 
 def xrai(
