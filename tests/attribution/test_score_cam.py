@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from medsaliency.attribution.score_cam import ScoreCAM
+from medsaliency.attribution.score_cam import ScoreCAM, _rounds, masked_scores
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.types import MedsaliencyError
@@ -41,6 +41,7 @@ def test_a_mask_is_scaled_from_its_lowest_value(by_hand, generators) -> None:
 
 def test_masked_images_pass_in_micro_batches(by_hand, by_hand_image, generators) -> None:
     by_hand.batch_size = 1
+    ScoreCAM()(Probe(by_hand, by_hand_image, [0]), generators(1))  # what is found out once about a classifier
     passes = []
     hook = by_hand.module.register_forward_pre_hook(lambda _module, inputs: passes.append(len(inputs[0])))
     ScoreCAM()(Probe(by_hand, by_hand_image, [0]), generators(1))
@@ -64,30 +65,90 @@ def wide() -> Classifier:
     return Classifier(module, ["a", "b", "c"], target_layer="1", batch_size=16)
 
 
-def passes_of(classifier: Classifier, method: ScoreCAM, images: torch.Tensor, rngs) -> tuple[torch.Tensor, int]:
-    seen = []
-    hook = classifier.module.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
-    maps = method(Probe(classifier, images, [0] * len(images)), rngs)
-    hook.remove()
-    return maps, sum(seen)
+@pytest.fixture
+def scored(monkeypatch) -> list[int]:
+    """How many feature maps were scored at each call."""
+    calls = []
+
+    def counted(probe: Probe, index: int, activations: torch.Tensor) -> torch.Tensor:
+        calls.append(len(activations))
+        return masked_scores(probe, index, activations)
+
+    monkeypatch.setattr("medsaliency.attribution.score_cam.masked_scores", counted)
+    return calls
+
+
+def relative_errors(maps: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+    return (maps - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
+
+
+@pytest.fixture
+def six() -> torch.Tensor:
+    """Smooth images, whose feature maps are smooth as well."""
+    coarse = torch.rand(6, 1, 5, 5, generator=torch.Generator().manual_seed(3))
+    return nn.functional.interpolate(coarse, (32, 32), mode="bicubic").clamp(0, 1)
 
 
 @pytest.mark.parametrize("tolerance", [0.02, 0.005])
-def test_a_tolerance_saves_passes_and_keeps_its_word(wide, generators, tolerance) -> None:
-    images = torch.rand(6, 1, 32, 32, generator=torch.Generator().manual_seed(3))
-    exact, all_passes = passes_of(wide, ScoreCAM(), images, generators(6))
-    maps, passes = passes_of(wide, ScoreCAM(tolerance=tolerance), images, generators(6))
-    errors = (maps - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
-    assert passes < 0.9 * all_passes
-    assert float(errors.mean()) < 4 * tolerance  # an estimate, of one standard error
-    assert float(errors.max()) > 0
+def test_a_tolerance_saves_passes_and_keeps_its_word(wide, six, generators, scored, tolerance) -> None:
+    exact = ScoreCAM(tolerance=None)(Probe(wide, six, [0] * 6), [])
+    all_passes = sum(scored)
+    scored.clear()
+    maps = ScoreCAM(tolerance=tolerance)(Probe(wide, six, [0] * 6), generators(6))
+    assert sum(scored) < 0.9 * all_passes
+    assert 0 < float(relative_errors(maps, exact).max()) <= tolerance
 
 
-def test_a_tolerance_that_cannot_be_reached_scores_all(wide, generators) -> None:
-    images = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(3))
-    exact, all_passes = passes_of(wide, ScoreCAM(), images, generators(1))
-    maps, passes = passes_of(wide, ScoreCAM(tolerance=1e-9), images, generators(1))
-    assert passes == all_passes
+@pytest.mark.parametrize("sign", ["signed", "absolute", "positive"])
+def test_the_word_is_kept_under_each_sign(wide, six, generators, sign) -> None:
+    classifier = Classifier(wide.module, ["a", "b", "c"], target_layer="0", batch_size=16)  # before the ReLU
+    exact = ScoreCAM(tolerance=None, sign=sign)(Probe(classifier, six, [1] * 6), [])
+    maps = ScoreCAM(tolerance=0.02, sign=sign)(Probe(classifier, six, [1] * 6), generators(6))
+    assert 0 < float(relative_errors(maps, exact).max()) <= 0.02
+
+
+def test_the_micro_batch_changes_nothing(wide, six, generators) -> None:
+    maps = ScoreCAM()(Probe(wide, six, [0] * 6), generators(6))
+    wide.batch_size = 50
+    torch.testing.assert_close(ScoreCAM()(Probe(wide, six, [0] * 6), generators(6)), maps, rtol=1e-4, atol=1e-6)
+
+
+def test_an_image_s_generator_alone_decides_what_is_scored(wide, six, generators) -> None:
+    maps = ScoreCAM(tolerance=0.02)(Probe(wide, six, [0] * 6), generators(6))
+    last = ScoreCAM(tolerance=0.02)(Probe(wide, six[5:], [0]), generators(6)[5:])
+    torch.testing.assert_close(last, maps[5:], rtol=1e-4, atol=1e-6)
+    other = ScoreCAM(tolerance=0.02)(Probe(wide, six[5:], [0]), generators(1))
+    assert float(relative_errors(other, maps[5:]).max()) > 1e-5
+
+
+def test_few_feature_maps_are_all_scored(classifier, images, generators) -> None:
+    maps = ScoreCAM(tolerance=0.5)(Probe(classifier, images, [0] * 4), generators(4))
+    exact = ScoreCAM(tolerance=None)(Probe(classifier, images, [0] * 4), [])
+    torch.testing.assert_close(maps, exact)
+
+
+@pytest.mark.parametrize(
+    ("maps", "ends"),
+    [
+        (0, []),
+        (2, [2]),
+        (128, [128]),
+        (171, [128, 171]),
+        (300, [128, 192, 300]),
+        (2048, [128, 192, 288, 432, 648, 972, 1458, 2048]),
+    ],
+)
+def test_rounds_grow_by_half_and_leave_no_small_rest(maps, ends) -> None:
+    rounds = list(_rounds(maps))
+    assert [end for _, end in rounds] == ends
+    assert [start for start, _ in rounds] == [0, *ends][: len(ends)]
+
+
+def test_a_tolerance_that_cannot_be_reached_scores_all(wide, six, generators, scored) -> None:
+    exact = ScoreCAM(tolerance=None)(Probe(wide, six[:1], [0]), [])
+    maps = ScoreCAM(tolerance=1e-9)(Probe(wide, six[:1], [0]), generators(1))
+    assert scored[0] == sum(scored[1:])
+    assert len(scored) > 2
     torch.testing.assert_close(maps, exact)
 
 
@@ -101,7 +162,7 @@ import re
 from pathlib import Path
 import torch
 from torch import nn
-from medsaliency.attribution.score_cam import ScoreCAM
+from medsaliency.attribution.score_cam import ScoreCAM, _rounds, masked_scores
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 
@@ -117,7 +178,7 @@ classifier = Classifier(module, ["a", "b"], channels=3, target_layer="1")
 probe = Probe(classifier, torch.rand(1, 3, 1024, 1024), [0])
 Path("/proc/self/clear_refs").write_text("5")  # the peak from here on, and not that of imports
 before = peak()
-maps = ScoreCAM()(probe, [])
+maps = ScoreCAM(tolerance=None)(probe, [])
 assert float(maps.max()) > 0
 print((peak() - before) / 2**20)
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +11,18 @@ import torch
 from torch import Tensor
 
 from medsaliency.attribution.method import Sign, Signed, at_image_size, upsample, weighted_sum
+from medsaliency.attribution.surrogate import Array, fit
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
-ROUND = 16
-"""Feature maps taken in order, and as many drawn, before the error is looked at again: what is drawn depends on it."""
+FIRST = 128
+"""Feature maps of an image scored before the scores of the rest are predicted; later rounds grow by half."""
+
+QUANTILE = 1.645
+"""Of an error that is normal and all in one direction, nine of ten are below this many of its standard deviations.
+
+Where the error is spread over directions, more than nine of ten are.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,20 +31,24 @@ class ScoreCAM(Signed):
 
     Every feature map is upsampled, scaled to [0, 1] and multiplied with the display-range image; the target's scores
     of these K images, through a softmax over K, are the weights (a baseline's score, the same for all, drops out of
-    it). A map that is constant has no range to scale and shows the black image. Costs as many forward passes as there
-    are feature maps that are not constant, plus one; only one micro-batch of masked images is held at a time.
+    it). A map that is constant has no range to scale and shows the black image. Only one micro-batch of masked images
+    is held at a time.
+
+    The paper's method is ``tolerance=None``. It costs as many forward passes as there are feature maps that are not
+    constant, plus one. With a tolerance the feature maps are scored in a random order, and those not scored yet get the
+    prediction of a Gaussian process on the masks (:mod:`medsaliency.attribution.surrogate`), until the map's error, as
+    estimated from scores predicted without them, is within the tolerance. 128 feature maps or fewer are all scored.
 
     Args:
-        tolerance: Standard error of the map, relative to its norm, at which no more feature maps are scored. The
-            strongest are scored first, together with as many drawn at random, and the rest get the mean weight of those
-            drawn. None scores all.
+        tolerance: Distance to the exact map on the layer's grid, relative to the map's norm, that is kept in about nine
+            of ten images. An estimate, not a bound. None scores all.
         sign: Taken on the layer's grid, before upsampling; the paper's is "positive".
 
     Raises:
         MedsaliencyError: If ``tolerance`` is not above 0.
     """
 
-    tolerance: float | None = None
+    tolerance: float | None = 0.005
     sign: Sign = "positive"
 
     def __post_init__(self) -> None:
@@ -56,39 +69,50 @@ class ScoreCAM(Signed):
         varied = (high > low).nonzero().flatten()
         black = probe.scores(torch.zeros_like(probe.images[index])[None], [index])
         scores = black.repeat(len(activations))
-        if rng is None:
+        if rng is None or self.tolerance is None:
             scores[varied] = masked_scores(probe, index, activations[varied])
             return scores.softmax(dim=0)
-        return self._sampled(probe, index, activations, varied, scores, rng)
-
-    def _sampled(
-        self, probe: Probe, index: int, activations: Tensor, varied: Tensor, scores: Tensor, rng: np.random.Generator
-    ) -> Tensor:
-        """Weights of which some are exact and the rest their mean, as exact as ``tolerance`` asks."""
-        norms = activations.flatten(1).norm(dim=1)
-        order = varied[norms[varied].argsort(descending=True, stable=True)].tolist()
-        drawn: set[int] = set()
-        while left := [k for k in order if k not in drawn]:
-            strongest, others = left[:ROUND], left[ROUND:]
-            chosen = [others[i] for i in rng.choice(len(others), size=min(ROUND, len(others)), replace=False).tolist()]
-            part = torch.tensor(strongest + chosen, device=scores.device)
-            scores[part] = masked_scores(probe, index, activations[part])
-            # What was drawn so far and is weaker than all that was taken in order: a fair sample of the rest.
-            order = order[order.index(strongest[-1]) + 1 :]
-            drawn = (drawn | set(chosen)) & set(order)
-            rest = torch.tensor([k for k in order if k not in drawn], device=scores.device)
-            if len(drawn) < 2 or not len(rest):
-                continue
-            weights = (scores - scores.max()).exp()
-            sample = weights[torch.tensor(sorted(drawn), device=scores.device)]
-            weights[rest] = sample.mean()
-            cam = weighted_sum(activations[None], weights[None])
-            # Each weight strays from the mean by itself, and the mean strays for all of them together.
-            together = activations[rest].sum(dim=0).norm() / len(drawn) ** 0.5
-            error = sample.std() * torch.hypot(norms[rest].norm(), together) / self.of_map(cam).norm()
-            if bool(error <= self.tolerance):
-                return weights / weights.sum()
+        order = varied[torch.from_numpy(rng.permutation(len(varied))).to(varied.device)]
+        for start, end in _rounds(len(order)):
+            scores[order[start:end]] = masked_scores(probe, index, activations[order[start:end]])
+            if end < len(order):
+                predicted, error = self._predicted(activations, scores, order, end)
+                if error <= self.tolerance:
+                    return predicted.softmax(dim=0)
         return scores.softmax(dim=0)
+
+    def _predicted(self, activations: Tensor, scores: Tensor, order: Tensor, n: int) -> tuple[Tensor, float]:
+        """Scores (K,), of which those after the first n of ``order`` are predicted, and their map's relative error."""
+        maps = activations.flatten(1).cpu().double().numpy()
+        scored, unscored = order[:n].cpu().numpy(), order[n:].cpu().numpy()
+        model = fit(_masks(maps[order.cpu().numpy()]), scores[order[:n]].cpu().double().numpy())
+        # The softmax needs the mean of exp(score), which for a normal error is above exp of the mean score.
+        completed = scores.cpu().double().numpy()
+        completed[unscored] = model.predicted + np.mean(model.left_out**2) / 2
+        weights = np.exp(completed - completed.max())
+        weights /= weights.sum()
+        cam = weights @ maps
+        # The derivative of the map by each score, before the sign: taking the sign moves no two maps farther apart.
+        factors = weights[:, None] * (maps - cam)
+        norm = float(self.of_map(torch.from_numpy(cam[None, None])).norm())
+        error = QUANTILE * model.spread(factors[scored], factors[unscored]) / norm if norm > 0 else math.inf
+        return torch.from_numpy(completed).to(scores), error
+
+
+def _rounds(maps: int) -> Iterator[tuple[int, int]]:
+    """Where each round of scoring starts and ends; the last takes all, once a round would leave less than a quarter."""
+    start, size = 0, FIRST
+    while start < maps:
+        end = maps if 4 * size > 3 * (maps - start) else start + size
+        yield start, end
+        start, size = end, end // 2
+
+
+def _masks(maps: Array) -> Array:
+    """Feature maps (K, p), none constant, each scaled to [0, 1]."""
+    low, high = maps.min(axis=1, keepdims=True), maps.max(axis=1, keepdims=True)
+    scaled: Array = (maps - low) / (high - low)
+    return scaled
 
 
 def masked_scores(probe: Probe, index: int, activations: Tensor) -> Tensor:
