@@ -16,235 +16,25 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from importlib import import_module
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from cases import Case, Settings, default_folders, make_case, open_data
-from medsaliency.attribution import METHODS, make_method, sharing
-from medsaliency.attribution.method import Method
-from medsaliency.model.probe import Probe
-from medsaliency.types import FloatArray, MedsaliencyError, generator, nearest
+from cases import Settings, default_folders, make_case, open_data
+from goals import missed_by_model
+from medsaliency.types import MedsaliencyError, nearest
+from ours import AGAIN, available
 from page import draw, write_page
-from peers import PEERS, Peer
-from reference import REFERENCES, compare, reference_map
-from timing import bare_pass_seconds, passes, pure_seconds, recorded, timed
+from panel import PANEL, SMOOTH_BLUR, measure_panel, measure_shared
+from peers import PEERS
+from rows import measure_method, rounded
 
 Result = dict[str, Any]
-PANEL = (
-    "gradient",
-    "smoothgrad",
-    "integrated_gradients",
-    "smooth_integrated_gradients",
-    "guided_integrated_gradients",
-    "blur_integrated_gradients",
-    "smooth_blur_integrated_gradients",
-    "xrai",
-    "xrai_fast",
-    "grad_cam",
-    "grad_cam_plus_plus",
-    "score_cam",
-)
-"""The methods of Brima & Atemkeng 2024."""
-SHARED = ("gradient", "grad_cam", "grad_cam_plus_plus", "layer_cam", "x_grad_cam", "hires_cam", "eigen_cam")
-"""Methods that one forward and backward pass serves together."""
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "integrated_gradients": ("integrated_gradients", {"tolerance": None}),  # at the peer's error; the default adds up
-    "integrated_gradients_complete": ("integrated_gradients", {}),
-    "smooth_integrated_gradients": ("smooth_integrated_gradients", {"samples": 250}),  # at the peer's error
-    "score_cam_sampled": ("score_cam", {"tolerance": 0.01}),
-    "xrai_fast": ("xrai", {"fast": True}),
-    "hires_cam": ("hires_cam", {"sign": "positive"}),  # as its peer has it
-}
-"""Rows that are not a method with its defaults: the method and its parameters."""
-AGAIN = {"integrated_gradients_complete": "integrated_gradients", "score_cam_sampled": "score_cam"}
-"""Rows that set other parameters of ours against what an earlier row measured of the peers."""
-SLOW = 10.0
-"""Seconds an image from which on a few repetitions must do."""
-
-
-def ours(name: str) -> Method:
-    """Our method behind a row of the table."""
-    return make_method(*VARIANTS.get(name, (name, None)))
-
-
-def available(name: str) -> bool:
-    """Whether we have the method."""
-    return VARIANTS.get(name, (name, None))[0] in METHODS
-
-
-def explain(case: Case, names: Sequence[str], seed: int, count: int | None = None) -> dict[str, Tensor]:
-    """Maps of the first ``count`` images, or all, by each method, sharing one probe."""
-    ids = case.ids[:count]
-    probe = Probe(case.classifier, case.images[:count], case.targets[:count])
-    methods = sharing({name: ours(name) for name in names})
-    return {name: method(probe, [generator(seed, i, name) for i in ids]) for name, method in methods.items()}
-
-
-@dataclass
-class Trial:
-    """One side of a comparison: ``run`` explains ``images`` images, ``repeats`` times."""
-
-    run: Callable[[int], FloatArray]
-    device: torch.device
-    images: int
-    repeats: int
-    seconds: list[float] = field(default_factory=list)
-    maps: FloatArray | None = None
-
-    def go(self) -> None:
-        """Once more."""
-        seconds, self.maps = timed(lambda: self.run(self.images), self.device)
-        self.seconds.append(seconds / self.images)
-
-    @property
-    def wanted(self) -> bool:
-        """Whether it has not run often enough."""
-        return len(self.seconds) < self.repeats
-
-
-def first_try(peer: Peer, case: Case, settings: Settings) -> tuple[Trial, float]:
-    """A peer's trial, which after a first run on few images knows whether it is slow, and its passes an image."""
-    few = min(settings.peer_images, len(case.images))
-    trial = Trial(lambda count: peer.run(case, settings, count), case.device, few, settings.slow_repeats)
-    import_module(peer.module)
-    with recorded(case.plain) as calls:
-        trial.go()
-    if trial.seconds[0] <= SLOW:
-        # The first run was but a warm-up.
-        trial.images, trial.repeats, trial.seconds = len(case.images), settings.repeats, []
-    return trial, passes(calls, few)[0]
-
-
-def measure_method(asked: str, case: Case, settings: Settings, cache: Path, before: Result) -> Result:
-    """One row: seconds of both sides, passes, their pure cost, and errors.
-
-    The first run of a method says whether it is slow; then it stays with few images, and that run may count.
-    """
-    images = min(settings.peer_images, len(case.images))
-    mine = Trial(lambda n: explain(case, [asked], settings.seed, n)[asked].cpu().numpy(), case.device, images, 1)
-    with recorded(case.classifier.module) as calls:
-        mine.go()
-    mine.repeats, pure = settings.slow_repeats, [pure_seconds(case, calls) / images]
-    if mine.seconds[0] <= SLOW:
-        images = mine.images = len(case.images)
-        with recorded(case.classifier.module) as calls:
-            mine.go()
-        mine.repeats, mine.seconds, pure = settings.repeats, [], []
-    name = AGAIN.get(asked, asked)
-    again = before.get(name, {}).get("peers") if name != asked else None
-    peers = {peer.name: peer for peer in PEERS[name] if peer.installed}
-    tried = {} if again else {key: first_try(peer, case, settings) for key, peer in peers.items()}
-    while any(trial.wanted for trial in (mine, *(trial for trial, _ in tried.values()))):
-        if mine.wanted:
-            mine.go()
-            pure.append(pure_seconds(case, calls) / images)
-        for trial, _ in tried.values():
-            if trial.wanted:
-                trial.go()
-    total, split = passes(calls, images)
-    seconds, pure_median = median(mine.seconds), median(pure)
-    row = {
-        "method": repr(ours(asked)),
-        "ours_seconds": seconds,
-        "repeats": len(mine.seconds),
-        "passes": total,
-        "split": split,
-        "pure_seconds": pure_median,
-        "overhead": seconds / pure_median - 1,
-        "reference": REFERENCES[name].text.format(**asdict(settings)),
-        **errors(name, mine.maps, case, settings, cache),
-    }
-    row["peers"] = again or {
-        key: {
-            "call": peers[key].call,
-            "seconds": median(trial.seconds),
-            "images": trial.images,
-            "repeats": len(trial.seconds),
-            "passes": count,
-            **errors(name, trial.maps, case, settings, cache),
-        }
-        for key, (trial, count) in tried.items()
-    }
-    return rounded(row | fastest(row))
-
-
-def fastest(row: Result) -> Result:
-    """The peer that counts: the one of the least seconds."""
-    if not row["peers"]:
-        return {"peer": None, "peer_seconds": None, "ratio": None, "peer_error": None}
-    name, peer = min(row["peers"].items(), key=lambda item: item[1]["seconds"])
-    kept = {f"peer_{key}": peer[key] for key in ("seconds", "images", "repeats", "passes", "error", "spearman")}
-    alike = _median(np.array(row["errors"][: peer["images"]]))
-    return {"peer": name, "ratio": peer["seconds"] / row["ours_seconds"], "error_on_peer_images": alike, **kept}
-
-
-def errors(name: str, maps: FloatArray | None, case: Case, settings: Settings, cache: Path) -> Result:
-    """Distance from the reference and rank correlation with it: their medians over images, and each distance."""
-    assert maps is not None
-    found = [
-        compare(each, reference_map(name, case, settings, i, cache), scaled=REFERENCES[name].scaled)
-        for i, each in enumerate(maps)
-    ]
-    distances, correlations = np.array(found).T
-    return {"error": _median(distances), "spearman": _median(correlations), "errors": distances.tolist()}
-
-
-def _median(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(np.median(defined)) if len(defined) else float("nan")
-
-
-def measure_panel(case: Case, rows: Result, settings: Settings) -> Result:
-    """The paper's methods through one probe against the sum of their peers, as far as both were measured.
-
-    A method of ours that is slow has shared little: its own row's seconds are added instead of running it again.
-    """
-    names = [name for name in PANEL if rows.get(name, {}).get("peer")]
-    slow = [name for name in names if rows[name]["ours_seconds"] > SLOW]
-    quick = [name for name in names if name not in slow]
-    seconds = [
-        timed(lambda: explain(case, quick, settings.seed), case.device)[0] / len(case.images)
-        for _ in range(settings.slow_repeats)
-    ]
-    mine = median(seconds) + sum(rows[name]["ours_seconds"] for name in slow)
-    theirs = sum(rows[name]["peer_seconds"] for name in names)
-    missing = [name for name in PANEL if name not in names]
-    panel = {"methods": names, "missing": missing, "added": slow, "ours_seconds": mine, "peer_seconds": theirs}
-    found = {"panel": panel, "panel_ratio": theirs / mine}
-    if "ours_seconds" in rows.get("score_cam_sampled", {}) and "score_cam" in names:
-        saved = rows["score_cam"]["ours_seconds"] - rows["score_cam_sampled"]["ours_seconds"]
-        found["panel_ratio_sampled"] = theirs / (mine - saved)
-    return rounded(found)
-
-
-def measure_shared(case: Case, settings: Settings) -> Result:
-    """Methods that share one pass, together, over that pass alone."""
-    names = [name for name in SHARED if available(name)]
-    together, bare = [], []
-    explain(case, names, settings.seed)
-    for _ in range(max(5, settings.repeats)):
-        together.append(timed(lambda: explain(case, names, settings.seed), case.device)[0])
-        bare.append(bare_pass_seconds(case))
-    return rounded({"shared": {"methods": names}, "shared_pass_ratio": median(together) / median(bare)})
-
-
-def rounded(values: Any) -> Any:
-    """Five digits that count, and None for what is undefined, as JSON takes it."""
-    if isinstance(values, dict):
-        return {key: rounded(value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [rounded(value) for value in values]
-    if isinstance(values, float):
-        return float(f"{values:.5g}") if np.isfinite(values) else None
-    return values
+TOGETHER = ("panel_ratio", "panel_ratio_without_smooth_blur", "shared_pass_ratio")
+"""What is measured of several methods at once, and so anew after one of them was."""
 
 
 def machine(device: str) -> Result:
@@ -292,7 +82,7 @@ def measure(arguments: argparse.Namespace, settings: Settings) -> Result:
         result["models"] = before["models"]
     for model in arguments.models:
         case = make_case(model, data, settings, arguments.cache, arguments.checkpoint)
-        found = result["models"].setdefault(model, {"panel_ratio": None, "shared_pass_ratio": None, "methods": {}})
+        found = result["models"].setdefault(model, dict.fromkeys(TOGETHER) | {"methods": {}})
         found["tuning"] = rounded(case.tuned.to_dict())
         rows = found["methods"]
         for name in chosen:
@@ -302,13 +92,14 @@ def measure(arguments: argparse.Namespace, settings: Settings) -> Result:
                 rows[name] = measure_method(name, case, settings, arguments.cache, rows)
             except Exception as error:  # noqa: BLE001 - hours of other methods must not be lost; the page says it
                 rows[name] = {"failed": f"{type(error).__name__}: {error}"}
-            found["panel_ratio"] = found["shared_pass_ratio"] = None
+            found |= dict.fromkeys(TOGETHER)
             save(result, arguments.output)
             print(f"{model} {name}: {said(rows[name])}", flush=True)
         if found["shared_pass_ratio"] is None:
             found |= measure_shared(case, settings)
         if found["panel_ratio"] is None and any(rows.get(name, {}).get("peer") for name in PANEL):
             found |= measure_panel(case, rows, settings)
+        found["goal"] = missed_by_model(found)
         save(result, arguments.output)
     return result
 
@@ -318,14 +109,15 @@ def said(row: Result) -> str:
     if "failed" in row:
         return row["failed"]
     peer = f", {row['peer']} {row['peer_seconds']:.3g} s, {row['ratio']:.3g} times" if row["peer"] else ""
-    return f"{row['ours_seconds']:.3g} s an image{peer}, error {row['error']}, its {row['peer_error']}"
+    short = f"; missed: {', '.join(row['goal'])}" if row["goal"] else ""
+    return f"{row['ours_seconds']:.3g} s an image{peer}, error {row['error']}, its {row['peer_error']}{short}"
 
 
 def choose(asked: str | None, settings: Settings) -> list[str]:
     """The rows to measure: those asked for, or all that we have."""
     if asked is None:
-        smooth_blur = "smooth_blur_integrated_gradients"
-        names = [name for name in PEERS if available(name) and (name != smooth_blur or settings.smooth_blur)]
+        left_out = {SMOOTH_BLUR} if settings.without_smooth_blur else set()
+        names = [name for name in PEERS if available(name) and name not in left_out]
         return [row for name in names for row in (name, *(again for again, base in AGAIN.items() if base == name))]
     names = asked.split(",")
     for name in names:

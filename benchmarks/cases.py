@@ -6,9 +6,11 @@ each is trained for a few steps on the training images, and kept in a cache.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ class Settings:
 
     size: int = _option(224, "pixels a side")
     channels: int = _option(3, "of the input; gray is repeated")
-    images: int = _option(4, "images that ours explains in one batch, and a peer as it is used")
+    images: int = _option(2, "images that ours explains in one batch, and a peer as it is used")
     repeats: int = _option(3, "times of each, of which the median counts")
     peer_images: int = _option(1, "images for a peer that is slow (above 10 s an image)")
     slow_repeats: int = _option(1, "times of a slow peer, and of ours where it is slow itself")
@@ -51,10 +53,10 @@ class Settings:
     exact: bool = _option(False, "keep our passes in float32 where bfloat16 would be tuned to")
     train_steps: int = _option(60, f"steps of training, {BATCH} images each")
     train_size: int = _option(112, "pixels a side in training")
-    reference_samples: int = _option(400, "noisy copies of an image behind a reference of the smoothed methods")
-    reference_steps: int = _option(500, "points of a path behind a reference of the path methods")
+    reference_samples: int = _option(200, "noisy copies of an image behind a reference of the smoothed methods")
+    reference_steps: int = _option(300, "points of a path behind a reference of the path methods")
     seed: int = _option(0, "of training, the choice of images and all noise")
-    smooth_blur: bool = _option(False, "smoothed Blur IG too, which takes a peer 2500 passes an image")
+    without_smooth_blur: bool = _option(False, "leave out smoothed Blur IG, which takes a peer 2500 passes an image")
 
 
 class Preprocessed(nn.Module):
@@ -104,6 +106,14 @@ class Case:
     def device(self) -> torch.device:
         """Where it runs."""
         return self.classifier.device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the weights and the preprocessing."""
+        digest = hashlib.sha256()
+        for name, values in self.plain.state_dict().items():
+            digest.update(name.encode() + values.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def default_folders() -> list[Path]:

@@ -6,31 +6,33 @@ copies, and the papers' formulas for the maps of a layer. Many passes make them 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage, stats
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
 from cases import Case, Settings
+from errors import Limit, of_samples
 from medsaliency.attribution import make_method
 from medsaliency.types import FloatArray, generator
-from peers import call_model, channels_last, pair
+from peers import CallModel, call_model, channels_last, pair
+from store import Arrays, file_of, kept
 
-Make = Callable[["Asked"], Tensor | FloatArray]
+Make = Callable[["Asked"], Tensor | FloatArray | Limit]
 CHUNK = 16
 """Images in a pass."""
 NOISE, MAX_SIGMA = 0.15, 50.0
 """Of the smoothed methods as a share of the image's range, and of Blur IG in pixels: the paper's and PAIR's default."""
 POSITIONS = 4
 """Points of each noisy copy's own path, one at random in each of as many equal parts."""
+ROUNDING, REPEATS = 1e-6, 3
+"""Noise on gradients that stands for other rounding, as a share of their root mean square, and how often PAIR's Guided
+IG runs with it. Not as a share of each: a small gradient is a sum of large terms, and rounded like these."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Asked:
     case: Case
     settings: Settings
     index: int
+    cache: Path
 
     @property
     def image(self) -> Tensor:
@@ -89,7 +92,7 @@ Path_ = Callable[[float], Tensor]
 
 
 def along(asked: Asked, path: Path_, steps: int, rng: np.random.Generator | None = None) -> Tensor:
-    """Integral of the gradient along a path, summed over channels (H, W).
+    """Integral of the gradient along a path, (C, H, W).
 
     In each of ``steps`` equal parts the gradient in the middle, or at random given ``rng``, times the step taken.
     """
@@ -101,7 +104,7 @@ def along(asked: Asked, path: Path_, steps: int, rng: np.random.Generator | None
         points = torch.stack([path((k + within[k]) / steps) for k in part])
         for gradient, before, after in zip(asked.gradients(points), ends, ends[1:], strict=False):
             total += gradient * (after - before)
-    return total.sum(dim=0)
+    return total
 
 
 def straight(image: Tensor, baseline: float = 0.0) -> Path_:
@@ -128,54 +131,75 @@ def _input_x_gradient(asked: Asked) -> Tensor:
     return (next(asked.gradients(asked.image[None])) * asked.image).sum(dim=0)
 
 
-def _smoothgrad(asked: Asked) -> Tensor:
+def _smoothgrad(asked: Asked) -> Limit:
     copies = torch.stack([copy for copy, _ in asked.noisy()])
-    return torch.stack([gradient.sum(dim=0) for gradient in asked.gradients(copies)]).mean(dim=0)
-
-
-def _path(kind: Callable[[Tensor], Path_]) -> Make:
-    return lambda asked: along(asked, kind(asked.image), asked.settings.reference_steps)
+    return of_samples(np.stack([gradient.sum(dim=0).cpu().numpy() for gradient in asked.gradients(copies)]))
 
 
 def _smoothed(kind: Callable[[Tensor], Path_]) -> Make:
-    def make(asked: Asked) -> Tensor:
-        return torch.stack([along(asked, kind(copy), POSITIONS, rng) for copy, rng in asked.noisy()]).mean(dim=0)
+    def make(asked: Asked) -> Limit:
+        # Each copy has points of its own, so that the copies' maps are independent in those as well.
+        maps = [along(asked, kind(copy), POSITIONS, rng).sum(dim=0).cpu().numpy() for copy, rng in asked.noisy()]
+        return of_samples(np.stack(maps))
 
     return make
 
 
-def _guided(asked: Asked) -> FloatArray:
-    image = channels_last(asked.case, asked.index)
-    with pair(asked.settings.seed) as core:
-        found = core.GuidedIG().GetMask(
-            image,
-            call_model(asked.case, asked.index),
-            x_steps=25,
-            x_baseline=np.zeros(image.shape),
-            fraction=0.5,
-            max_dist=1.0,
-        )
-    return found.sum(axis=2)
+def _blurred(asked: Asked) -> Tensor:
+    return along(asked, blurred(asked.image), asked.settings.reference_steps).sum(dim=0)
+
+
+def integral(asked: Asked, baseline: float) -> FloatArray:
+    """Integrated gradients (C, H, W) from an image of one value, kept for all methods that need them."""
+    steps = asked.settings.reference_steps
+    file = file_of(asked.cache, asked.case, asked.index, f"integral_from_{baseline:g}", {"reference_steps": steps})
+
+    def make() -> Arrays:
+        return {"values": along(asked, straight(asked.image, baseline), steps).cpu().numpy()}
+
+    return kept(file, make)["values"]
+
+
+def _integrated(asked: Asked) -> FloatArray:
+    return integral(asked, 0.0).sum(axis=0)
 
 
 def _xrai(algorithm: str) -> Make:
     def make(asked: Asked) -> FloatArray:
-        steps, image = asked.settings.reference_steps, asked.image
-        totals = torch.zeros_like(image)
-        for end in (0.0, 1.0):
-            difference = image - end
-            at = [end + (k + 0.5) / steps * difference for k in range(steps)]
-            for gradient in asked.gradients(torch.stack(at)):
-                totals += gradient * difference / (2 * steps)
+        attribution = (integral(asked, 0.0) + integral(asked, 1.0)) / 2
         with pair(asked.settings.seed) as core:
             return core.XRAI().GetMask(
                 channels_last(asked.case, asked.index),
                 None,
-                base_attribution=totals.movedim(0, -1).cpu().numpy(),
+                base_attribution=np.moveaxis(attribution, 0, -1),
                 extra_parameters=core.XRAIParameters(algorithm=algorithm),
             )
 
     return make
+
+
+def _guided(asked: Asked) -> Limit:
+    """PAIR's map, and what it is instead where gradients are rounded otherwise."""
+    image, call = channels_last(asked.case, asked.index), call_model(asked.case, asked.index)
+    rngs = [generator(asked.settings.seed, "rounding", asked.case.ids[asked.index], str(k)) for k in range(REPEATS)]
+    start = np.zeros(image.shape)
+    with pair(asked.settings.seed) as core:
+        maps = [
+            core.GuidedIG().GetMask(image, each, x_steps=25, x_baseline=start, fraction=0.5, max_dist=1.0).sum(axis=2)
+            for each in (call, *(_rounded_otherwise(call, rng) for rng in rngs))
+        ]
+    return Limit(maps[0], repeated=np.stack(maps[1:]))
+
+
+def _rounded_otherwise(call: CallModel, rng: np.random.Generator) -> CallModel:
+    def shaken(*given: object, **options: object) -> dict[str, np.ndarray]:
+        found = call(*given, **options)
+        return {
+            key: values + ROUNDING * np.sqrt(np.square(values).mean()) * rng.standard_normal(values.shape)
+            for key, values in found.items()
+        }
+
+    return shaken
 
 
 def _cam(weigh: Callable[[Tensor, Tensor], Tensor]) -> Make:
@@ -278,17 +302,21 @@ REFERENCES: dict[str, Reference] = {
     "gradient": Reference("autograd, one image at a time", _gradient),
     "input_x_gradient": Reference("autograd, one image at a time", _input_x_gradient),
     "smoothgrad": Reference("mean of {reference_samples} other noisy copies", _smoothgrad, uses=SAMPLES),
-    "integrated_gradients": Reference("midpoint sum, {reference_steps} steps", _path(straight), uses=STEPS),
+    "integrated_gradients": Reference("midpoint sum, {reference_steps} steps", _integrated, uses=STEPS),
     "smooth_integrated_gradients": Reference(
         f"{{reference_samples}} other noisy copies, {POSITIONS} random points of each path",
         _smoothed(straight),
         uses=SAMPLES,
     ),
     "guided_integrated_gradients": Reference(
-        "PAIR's, 25 steps: with more of them its path becomes another and does not settle", _guided
+        "PAIR's, 25 steps: with more of them its path becomes another and does not settle. The peer's error is how far "
+        f"its map is from itself, the median of {REPEATS} runs with noise on its gradients, {ROUNDING:g} of their "
+        "root mean square",
+        _guided,
+        uses=("seed",),
     ),
     "blur_integrated_gradients": Reference(
-        "midpoint sum, {reference_steps} steps closest where the image is sharp", _path(blurred), uses=STEPS
+        "midpoint sum, {reference_steps} steps closest where the image is sharp", _blurred, uses=STEPS
     ),
     "smooth_blur_integrated_gradients": Reference(
         f"{{reference_samples}} other noisy copies, {POSITIONS} random points of each path",
@@ -309,42 +337,22 @@ REFERENCES: dict[str, Reference] = {
 }
 
 
-def reference_map(method: str, case: Case, settings: Settings, index: int, cache: Path) -> FloatArray:
-    """The reference (H, W) of one image, from the cache or made now."""
+def limit_of(method: str, case: Case, settings: Settings, index: int, cache: Path) -> Limit:
+    """The reference of one image, from the cache or made now."""
     reference = REFERENCES[method]
-    file = cache / "references" / f"{case.name}-{method}-{_key(method, case, settings, index)}.npz"
-    if file.is_file():
-        with np.load(file) as kept:
-            return kept["map"]
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        found = reference.make(Asked(case, settings, index))
-    values = np.asarray(found.cpu() if isinstance(found, Tensor) else found, dtype=np.float32)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as beside:
-        np.savez(beside, map=values)
-    Path(beside.name).rename(file)
-    return values
 
+    def make() -> Arrays:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            found = reference.make(Asked(case, settings, index, cache))
+        limit = (
+            found if isinstance(found, Limit) else Limit(found.cpu().numpy() if isinstance(found, Tensor) else found)
+        )
+        return {
+            "values": np.asarray(limit.values, dtype=np.float32),
+            "variance": np.array(limit.variance),
+            "repeated": np.asarray(limit.repeated, dtype=np.float32),
+        }
 
-def _key(method: str, case: Case, settings: Settings, index: int) -> str:
-    """Digest of all that a reference depends on."""
-    digest = hashlib.sha256(case.images[index].cpu().numpy().tobytes())
-    for name, values in case.plain.state_dict().items():
-        digest.update(name.encode() + values.cpu().numpy().tobytes())
-    used = {name: getattr(settings, name) for name in REFERENCES[method].uses}
-    digest.update(json.dumps([method, case.layer, case.targets[index], case.ids[index], used]).encode())
-    return digest.hexdigest()[:16]
-
-
-def compare(found: FloatArray, reference: FloatArray, *, scaled: bool) -> tuple[float, float]:
-    """Relative L2 distance from the reference and Spearman's correlation with it; NaN where it is constant."""
-    a, b = (_scale(values) if scaled else values.astype(np.float64) for values in (found, reference))
-    size = float(np.linalg.norm(b))
-    distance = float(np.linalg.norm(a - b)) / size if size > 0 else float("nan")
-    varied = np.ptp(a) > 0 and np.ptp(b) > 0
-    return distance, float(stats.spearmanr(a.ravel(), b.ravel()).statistic) if varied else float("nan")
-
-
-def _scale(values: FloatArray) -> np.ndarray:
-    reach = np.ptp(values)
-    return (values.astype(np.float64) - values.min()) / reach if reach > 0 else np.zeros(values.shape)
+    used = {name: getattr(settings, name) for name in reference.uses}
+    found = kept(file_of(cache, case, index, method, used), make)
+    return Limit(found["values"], float(found["variance"]), found["repeated"])
