@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from medsaliency.types import Generators, MedsaliencyError
 
 
 def noisy_copies(
-    probe: Probe, rngs: Generators, samples: int, noise: float, *, antithetic: bool = False
+    probe: Probe, rngs: Generators, samples: int | Sequence[int], noise: float, *, antithetic: bool = False
 ) -> Iterator[tuple[list[int], list[int], Tensor]]:
     """Noisy copies of all images, in chunks of a micro-batch.
 
@@ -26,7 +26,7 @@ def noisy_copies(
     Args:
         probe: N images.
         rngs: One generator an image.
-        samples: Copies of each image.
+        samples: Copies of each image: one number for all, or N.
         noise: Standard deviation as a share of the image's range (its maximum less its minimum).
         antithetic: Give every second copy the noise of the one before with its sign turned.
 
@@ -35,20 +35,21 @@ def noisy_copies(
     """
     spread = noise * (probe.images.amax(dim=(1, 2, 3)) - probe.images.amin(dim=(1, 2, 3)))
     # Said here and not by zip: a chunk would meet a generator too few only after many passes.
-    owners = [i for i, _ in enumerate(zip(probe.images, rngs, strict=True)) for _ in range(samples)]
+    counts = [samples] * len(probe) if isinstance(samples, int) else samples
+    wanted = [(i, number) for i, (count, _) in enumerate(zip(counts, rngs, strict=True)) for number in range(count)]
     size = probe.together
     last = np.empty(0, np.float32)
-    for start in range(0, len(owners), size):
-        own = owners[start : start + size]
-        numbers = [(start + p) % samples for p in range(len(own))]
+    for start in range(0, len(wanted), size):
+        chunk = wanted[start : start + size]
         drawn = []
-        for i, number in zip(own, numbers, strict=True):
+        for i, number in chunk:
             turned = antithetic and number % 2 == 1
             last = -last if turned else rngs[i].standard_normal(probe.images.shape[1:], dtype=np.float32)
             drawn.append(last)
+        own = [i for i, _ in chunk]
         which = torch.tensor(own, device=probe.images.device)
         copies = torch.from_numpy(np.stack(drawn)).to(probe.images.device).mul_(spread[which, None, None, None])
-        yield own, numbers, copies.add_(probe.images[which])
+        yield own, [number for _, number in chunk], copies.add_(probe.images[which])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medsaliency.attribution.blur_integrated_gradients import along_blur, blur_path
+from medsaliency.attribution.blur_integrated_gradients import BlurPath, along_blur
 from medsaliency.attribution.method import PerPixel
-from medsaliency.attribution.noise import noisy_copies
+from medsaliency.attribution.strata import path_mean
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -18,11 +18,13 @@ from medsaliency.types import Generators, MedsaliencyError
 class SmoothBlurIntegratedGradients(PerPixel):
     """Mean of Blur Integrated Gradients over noisy copies of the image, each copy seen in one part of its own path.
 
-    The mean over noise and the integral over the path are one expectation. It is estimated by ``samples`` copies, one
-    for each of as many parts of the path. Costs ``samples`` forward and backward passes an image.
+    The mean over noise and the integral over the path are one expectation. It is estimated by ``samples`` copies, each
+    for a piece of the path, with more and shorter pieces where the gradient is noisier
+    (:func:`~medsaliency.attribution.strata.path_mean`). Equal parts are equal in log(1 + blur). Costs ``samples``
+    forward and backward passes an image.
 
     Args:
-        samples: Copies, and parts of the path. The noise of the estimate falls as one over their square root.
+        samples: Copies. The noise of the estimate falls as one over their square root. Below 16 the spread is even.
         noise: Standard deviation of the noise as a share of the image's range; 0.15 in Brima & Atemkeng 2024.
         max_sigma: Standard deviation, in pixels, of the blur at which the path starts; 50 in the authors' code.
         sign: Of the mean; see :class:`~medsaliency.attribution.method.Signed`.
@@ -44,11 +46,13 @@ class SmoothBlurIntegratedGradients(PerPixel):
             )
 
     def attributions(self, probe: Probe, rngs: Generators) -> Tensor:
-        """Means (N, C, H, W); each image's generator draws a field of noise for every two copies."""
-        path = blur_path(self.max_sigma, self.samples, "midpoint", probe.images.device)
-        total = torch.zeros_like(probe.images)
-        # Neighbors on the path have the same noise with opposite signs: what is linear in it nearly cancels.
-        for own, numbers, copies in noisy_copies(probe, rngs, self.samples, self.noise, antithetic=True):
-            which, parts = torch.tensor([own, numbers], device=total.device)
-            total.index_add_(0, which, along_blur(probe, copies, own, path, parts))
-        return total
+        """Means (N, C, H, W); each image's generator draws places on the path and noise."""
+
+        def rate(copies: Tensor, own: list[int], places: Tensor) -> Tensor:
+            # The change over a whole piece, so that the pieces of a part add up to it.
+            sharper, at, blurrier = ((1 + self.max_sigma) ** places.to(copies.device) - 1).T
+            pieces = torch.arange(len(own), device=copies.device)
+            values = along_blur(probe, copies, own, BlurPath(at, sharper, blurrier), pieces)
+            return values / (places[:, 2] - places[:, 0])[:, None, None, None].to(copies)
+
+        return path_mean(probe, rngs, self.samples, self.noise, rate)
