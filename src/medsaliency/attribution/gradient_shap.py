@@ -70,7 +70,8 @@ class _Scores(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, points: Tensor, probe: Probe, owner: int) -> Tensor:
-        scores, gradients = probe.gradients(points, [owner] * len(points))
+        # Captum runs the module itself; so that both agree to rounding, so do we.
+        scores, gradients = probe.gradients(points, [owner] * len(points), precise=True)
         ctx.save_for_backward(gradients.to(points))
         return scores.to(points)
 

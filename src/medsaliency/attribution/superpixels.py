@@ -80,7 +80,8 @@ class OverSuperpixels(Signed, ABC):
             raise MedsaliencyError(f"image {index}: expected at least 2 superpixels, got 1; raise segments in {self}")
 
         def scores(points: Tensor) -> Tensor:
-            return probe.scores(points, [index] * len(points)).cpu()
+            # A linear model is fitted to differences that can be small: without rounding to bfloat16.
+            return probe.scores(points, [index] * len(points), precise=True).cpu()
 
         with drawing_from(rng):
             found: Tensor = self.explainer(scores).attribute(

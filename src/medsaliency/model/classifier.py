@@ -144,6 +144,8 @@ class Classifier:
         be folded is found once, by tracing one image of ``images`` (N, C, H, W); where nothing can be, both share the
         module.
         """
+        if self._plan is None and not folding.possible(self.module):
+            self._plan = folding.NOTHING
         if self._plan is None:
             self.logits(images[:1])
             with self._serving():

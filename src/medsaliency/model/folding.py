@@ -54,6 +54,11 @@ def plan(module: nn.Module, example: Tensor) -> Plan:
     return Plan(folds, head) if same else NOTHING
 
 
+def possible(module: nn.Module) -> bool:
+    """Whether there is anything that a plan could change, so that a trace is worth its passes."""
+    return any(type(layer) is nn.Linear or _is_normalization(layer) for layer in module.modules())
+
+
 def apply(module: nn.Module, found: Plan) -> nn.Module:
     """A copy of ``module`` in eval mode, its weights those of now, changed by a plan; no weight asks for gradients."""
     copy = deepcopy(module).eval().requires_grad_(False)
