@@ -27,30 +27,53 @@ class BlurPath(NamedTuple):
         sharper: (S,) widths, from which the image changes
         blurrier: (S,) to these.
         scale: Of the change.
+        dtype: In which images are blurred.
     """
 
     at: Tensor
     sharper: Tensor
     blurrier: Tensor
     scale: float = 1.0
+    dtype: torch.dtype = torch.float32
 
 
 def blur_path(max_sigma: float, steps: int, rule: Rule, device: torch.device) -> BlurPath:
     """Parts of the path from the image to its blur by ``max_sigma``; see :class:`BlurIntegratedGradients`."""
     if rule == "left":
         at = torch.arange(steps, dtype=torch.float64, device=device) * (max_sigma / steps)
-        return BlurPath(at, at, at + SLOPE, scale=max_sigma / steps / SLOPE)
+        # So small a difference of blurred images loses digits.
+        return BlurPath(at, at, at + SLOPE, scale=max_sigma / steps / SLOPE, dtype=torch.float64)
     # Images lose most in the first pixels of blur: equal parts of log(1 + sigma) change them about equally.
     ends = (1 + max_sigma) ** torch.linspace(0, 1, 2 * steps + 1, dtype=torch.float64, device=device) - 1
     return BlurPath(ends[1::2], ends[:-1:2], ends[2::2])
 
 
-def along_blur(probe: Probe, images: Tensor, owners: Sequence[int], path: BlurPath, parts: Tensor) -> Tensor:
-    """What each of P images (P, C, H, W) contributes in the part (P,) of the path given for it."""
-    exact = images.double()  # a difference of blurred images loses digits
-    gradients = probe.gradients(gaussian_blur(exact, path.at[parts]).float(), owners)[1]
-    change = gaussian_blur(exact, path.sharper[parts]) - gaussian_blur(exact, path.blurrier[parts])
-    return gradients * (path.scale * change).float()
+def along_blur(
+    probe: Probe, images: Tensor, which: Tensor, owners: Sequence[int], path: BlurPath, parts: Tensor
+) -> Tensor:
+    """What images contribute in parts of the path, (P, C, H, W).
+
+    Args:
+        probe: Gives gradients.
+        images: (M, C, H, W).
+        which: (P,) number of each image that contributes.
+        owners: The probe's image whose target counts, P of them.
+        path: Its parts,
+        parts: (P,) and which of them each takes.
+    """
+    widths = torch.cat([path.at[parts], path.sharper[parts], path.blurrier[parts]])
+    at, sharper, blurrier = _blurred(images.to(path.dtype), which.repeat(3), widths).chunk(3)
+    gradients = probe.gradients(at.float(), owners)[1]
+    return gradients * (path.scale * (sharper - blurrier)).float()
+
+
+def _blurred(images: Tensor, which: Tensor, widths: Tensor) -> Tensor:
+    """Of images (M, C, H, W) those that ``which`` (Q,) numbers, each blurred by one of ``widths`` (Q,).
+
+    Where one part of a path ends the next begins: what is alike is blurred once.
+    """
+    alike, inverse = torch.stack([which.to(widths), widths], dim=1).unique(dim=0, return_inverse=True)
+    return gaussian_blur(images[alike[:, 0].long()], alike[:, 1])[inverse]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,5 +115,5 @@ class BlurIntegratedGradients(PerPixel):
         passes = torch.arange(len(probe) * self.steps, device=total.device)
         for chunk in passes.split(probe.together):
             own = chunk // self.steps
-            total.index_add_(0, own, along_blur(probe, probe.images[own], own.tolist(), path, chunk % self.steps))
+            total.index_add_(0, own, along_blur(probe, probe.images, own, own.tolist(), path, chunk % self.steps))
         return total

@@ -52,7 +52,7 @@ class SmoothBlurIntegratedGradients(PerPixel):
             # The change over a whole piece, so that the pieces of a part add up to it.
             sharper, at, blurrier = ((1 + self.max_sigma) ** places.to(copies.device) - 1).T
             pieces = torch.arange(len(own), device=copies.device)
-            values = along_blur(probe, copies, own, BlurPath(at, sharper, blurrier), pieces)
+            values = along_blur(probe, copies, pieces, own, BlurPath(at, sharper, blurrier), pieces)
             return values / (places[:, 2] - places[:, 0])[:, None, None, None].to(copies)
 
         return path_mean(probe, rngs, self.samples, self.noise, rate)

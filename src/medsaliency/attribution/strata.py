@@ -56,20 +56,21 @@ def path_mean(
     visits = partial(_visits, probe, rngs, parts=parts, noise=noise, rate=rate, antithetic=antithetic)
     found = torch.empty_like(probe.images)
     for own in groups(probe, 2):  # sums of parts then take less memory than a pass of the network
-        sums = torch.zeros(len(own), parts, *probe.images.shape[1:], device=found.device)
+        sums = torch.zeros(len(own) * parts, *probe.images.shape[1:], device=found.device)
         differences = torch.zeros_like(sums)
         plan = [pilot if i in own else pilot[:0] for i in range(len(probe))]
         for where, signs, values in visits(plan, own[0]):
-            sums.index_put_(where, values, accumulate=True)
-            differences.index_put_(where, values * signs[:, None, None, None], accumulate=True)
+            sums.index_add_(0, where, values)
+            differences.index_add_(0, where, values * signs[:, None, None, None])
         counts = np.full((len(own), parts), len(pilot) // parts)
-        for i, spreads in zip(own, differences.flatten(2).norm(dim=2).cpu().double().numpy(), strict=True):
+        norms = differences.flatten(1).norm(dim=1).unflatten(0, (len(own), parts)).cpu().double().numpy()
+        for i, spreads in zip(own, norms, strict=True):
             plan[i] = _rest(spreads, samples - len(pilot), 2 if antithetic else 1)
             counts[i - own[0]] += np.bincount(plan[i], minlength=parts)
         for where, _, values in visits(plan, own[0]):
-            sums.index_put_(where, values, accumulate=True)
+            sums.index_add_(0, where, values)
         weights = torch.from_numpy(1 / (parts * counts)).to(sums)
-        found[own] = torch.einsum("np,npchw->nchw", weights, sums)
+        found[own] = torch.einsum("np,npchw->nchw", weights, sums.unflatten(0, (len(own), parts)))
     return found
 
 
@@ -124,13 +125,13 @@ def _visits(
     noise: float,
     rate: Rate,
     antithetic: bool,
-) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor, Tensor]]:
-    """Rates of planned samples, chunk by chunk: where each belongs (image after the first, part), sign in its pair."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Rates of planned samples, chunk by chunk: part of which image, counted through; sign in its pair; the rate."""
     places = [_places(own, parts, rng) for own, rng in zip(plan, rngs, strict=True)]
     counts = [len(own) for own in plan]
     for own, numbers, copies in noisy_copies(probe, rngs, counts, noise, antithetic=antithetic):
         both = list(zip(own, numbers, strict=True))
-        where = torch.tensor([[i - first for i in own], [plan[i][n] for i, n in both]], device=copies.device)
+        where = torch.tensor([(i - first) * parts + int(plan[i][n]) for i, n in both], device=copies.device)
         signs = torch.tensor([1.0 - 2 * (n % 2) for n in numbers], device=copies.device)
         at = torch.from_numpy(np.stack([places[i][n] for i, n in both]))
-        yield (where[0], where[1]), signs, rate(copies, own, at)
+        yield where, signs, rate(copies, own, at)
