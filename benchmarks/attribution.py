@@ -29,6 +29,7 @@ from medsaliency.types import MedsaliencyError, nearest
 from ours import AGAIN, available
 from page import draw, write_page
 from panel import PANEL, SMOOTH_BLUR, measure_panel, measure_shared
+from pass_costs import measure_passes
 from peers import PEERS
 from rows import measure_method, rounded
 
@@ -99,6 +100,8 @@ def measure(arguments: argparse.Namespace, settings: Settings) -> Result:
             found |= measure_shared(case, settings)
         if found["panel_ratio"] is None and any(rows.get(name, {}).get("peer") for name in PANEL):
             found |= measure_panel(case, rows, settings)
+        if "pass_seconds" not in found:
+            found["pass_seconds"] = rounded(measure_passes(case))
         found["goal"] = missed_by_model(found)
         save(result, arguments.output)
     return result

@@ -22,6 +22,7 @@ from goals import (
 )
 from medsaliency.report.wording import method_label
 from panel import SMOOTH_BLUR
+from pass_costs import pass_table
 from rows import FAR, QUICK, SLOW
 
 Result = dict[str, Any]
@@ -40,6 +41,8 @@ READING = """## How to read the tables
 - **Ratio**: the peer's seconds over ours.
 - **Passes**: images that our method sends through the model for each one that it explains. A plus sign marks
   forward passes alone; all others are forward and backward. Passes that begin at the target layer are left out.
+- **What a pass costs** is the floor under a method's seconds: its passes times the cost of one, and then its overhead.
+  A method of one pass cannot be faster than its peer by more than the cost of a pass has fallen.
 - **Overhead**: what our method takes beyond those passes of the model alone, in the same micro-batches and memory
   format.
 - **Error**: relative L2 distance of a map, summed over channels, from the reference at the end of this page; the median
@@ -127,6 +130,8 @@ def _model(name: str, found: Result) -> str:
     if found["shared_pass_ratio"] is not None:
         names = ", ".join(f"`{method}`" for method in found["shared"]["methods"])
         lines.append(f"One pass serves {names}: together {found['shared_pass_ratio']:.3g} times one bare pass.\n")
+    if "pass_seconds" in found:
+        lines.append(pass_table(found["pass_seconds"]))
     rows = [_row(method, row) for method, row in found["methods"].items()]
     return "\n".join([*lines, HEAD, "|---|---|" + "---:|" * 7 + "---|", *rows])
 

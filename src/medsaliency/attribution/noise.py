@@ -81,10 +81,10 @@ class OverNoise(PerPixel):
             raise MedsaliencyError(f"{self.own_name}: expected samples >= 1 and noise >= 0, got {self}")
         _base(self.of, self.parameters)
 
-    def moments(self, probe: Probe, rngs: Generators) -> tuple[Tensor, Tensor]:
-        """Mean and mean square of the values over the copies, both (N, C, H, W)."""
+    def moments(self, probe: Probe, rngs: Generators, *powers: int) -> list[Tensor]:
+        """Means (N, C, H, W) over the copies of the values to each of ``powers``."""
         base = _base(self.of, self.parameters)
-        first, second = torch.zeros_like(probe.images), torch.zeros_like(probe.images)
+        totals = [torch.zeros_like(probe.images) for _ in powers]
         for own, _, copies in noisy_copies(probe, rngs, self.samples, self.noise, antithetic=self.antithetic):
             if isinstance(base, Gradient):
                 values = probe.gradients(copies, own)[1]
@@ -92,9 +92,9 @@ class OverNoise(PerPixel):
                 inner = Probe(probe.classifier, copies, [probe.objects[i] for i in own])
                 values = base.attributions(inner, [rngs[i].spawn(1)[0] for i in own])
             which = torch.tensor(own, device=values.device)
-            first.index_add_(0, which, values)
-            second.index_add_(0, which, values.square())
-        return first / self.samples, second / self.samples
+            for total, power in zip(totals, powers, strict=True):
+                total.index_add_(0, which, values if power == 1 else values**power)
+        return [total / self.samples for total in totals]
 
 
 def _base(name: str, parameters: Mapping[str, Any]) -> PerPixel:

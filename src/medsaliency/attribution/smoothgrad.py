@@ -20,4 +20,4 @@ class SmoothGrad(OverNoise):
 
     def attributions(self, probe: Probe, rngs: Generators) -> Tensor:
         """Means (N, C, H, W); each image's generator draws its ``samples`` fields of noise."""
-        return self.moments(probe, rngs)[0]
+        return self.moments(probe, rngs, 1)[0]

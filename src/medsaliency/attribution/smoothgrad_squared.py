@@ -20,4 +20,4 @@ class SmoothGradSquared(OverNoise):
 
     def attributions(self, probe: Probe, rngs: Generators) -> Tensor:
         """Mean squares (N, C, H, W), at least 0; each image's generator draws its ``samples`` fields of noise."""
-        return self.moments(probe, rngs)[1]
+        return self.moments(probe, rngs, 2)[0]

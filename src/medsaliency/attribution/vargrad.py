@@ -31,5 +31,5 @@ class VarGrad(OverNoise):
 
     def attributions(self, probe: Probe, rngs: Generators) -> Tensor:
         """Variances (N, C, H, W), at least 0, without pairs unbiased; an image's generator draws the noise."""
-        mean, square = self.moments(probe, rngs)
+        mean, square = self.moments(probe, rngs, 1, 2)
         return (square - mean.square()).clamp(min=0) * (self.samples / (self.samples - 1))
