@@ -122,15 +122,71 @@ class Uncopied(nn.Module):
         return self.head(self.norm(self.conv(x)).mean((2, 3)))
 
 
-@pytest.mark.parametrize("module", [Bypass(), Asks(), Uncopied()], ids=lambda module: type(module).__name__)
-def test_what_cannot_be_changed_is_left_alone(module: nn.Module) -> None:
-    assert plan(settled(module), EXAMPLE[:1]) == NOTHING
+class Insists(nn.Module):
+    """Checks what its layers are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.norm, nn.BatchNorm2d)
+        return self.head(self.norm(self.conv(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("make", [Bypass, Asks, Insists, Uncopied])
+def test_what_cannot_be_changed_is_left_alone(make: type[nn.Module]) -> None:
+    assert plan(settled(make()), EXAMPLE[:1]) == NOTHING
+    assert plan(make().eval(), EXAMPLE[:1]) == NOTHING  # also where nothing has been learnt yet
+
+
+def test_nothing_learnt_hides_nothing() -> None:
+    """A new normalization is the identity: what is folded must be right for weights that come later."""
+    module = Bypass().eval()
+    nn.init.zeros_(module.head.weight)
+    assert plan(module, EXAMPLE[:1]) == NOTHING
+    in_place = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.BatchNorm2d(4), nn.Flatten()).eval()
+    assert plan(in_place, EXAMPLE[:1]).folds == ()
+
+
+def test_running_out_of_memory_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("medsaliency.model.folding.apply", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        plan(simple(nn.BatchNorm2d(4)), EXAMPLE[:1])
+
+
+def test_what_changes_after_planning_is_left_alone() -> None:
+    module = simple(nn.BatchNorm2d(4))
+    found = plan(module, EXAMPLE[:1])
+    module[1].register_full_backward_hook(lambda *_: None)
+    assert isinstance(apply(module, found)[1], nn.BatchNorm2d)
+    module[1] = nn.Identity()
+    torch.testing.assert_close(apply(module, found)(EXAMPLE), module(EXAMPLE))
+
+
+def test_a_module_that_holds_a_tensor_of_a_pass_runs_itself() -> None:
+    module = simple(nn.BatchNorm2d(4))
+    classifier = Classifier(module, ["a", "b"], channels=3)
+    first = Probe(classifier, EXAMPLE, [0, 1]).scores(EXAMPLE, [0, 1])
+    module.last = module[0](EXAMPLE)  # part of a graph: refuses to be copied
+    probe = Probe(classifier, EXAMPLE, [0, 1])
+    torch.testing.assert_close(probe.scores(EXAMPLE, [0, 1]), first, rtol=1e-4, atol=1e-5)
+    assert probe._fast.module is module
 
 
 @pytest.mark.parametrize(
     "module",
-    [Twice(), simple(nn.BatchNorm2d(4, track_running_stats=False)), simple(nn.ReLU(), nn.BatchNorm2d(4)), simple()],
-    ids=["runs twice", "no statistics", "not next to each other", "none"],
+    [
+        Twice(),
+        simple(nn.BatchNorm2d(4, track_running_stats=False)),
+        simple(nn.ReLU(), nn.BatchNorm2d(4)),
+        simple(nn.ReLU(inplace=True), nn.BatchNorm2d(4)),
+        simple(),
+    ],
+    ids=["runs twice", "no statistics", "not next to each other", "in place between them", "none"],
 )
 def test_such_normalizations_are_not_folded(module: nn.Module) -> None:
     found = plan(settled(module), EXAMPLE[:1])
@@ -138,10 +194,12 @@ def test_such_normalizations_are_not_folded(module: nn.Module) -> None:
     assert found.head is not None
 
 
-def test_a_layer_with_a_hook_is_not_folded() -> None:
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_layer_with_a_hook_is_not_folded(kind: str, layer: int) -> None:
     module = simple(nn.BatchNorm2d(4))
     assert plan(module, EXAMPLE[:1]).folds == (("0", "1"),)
-    module[0].register_forward_hook(lambda *_: None)
+    getattr(module[layer], f"register_{kind}")(lambda *_: None)
     assert plan(module, EXAMPLE[:1]).folds == ()
 
 

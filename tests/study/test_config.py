@@ -49,16 +49,17 @@ def test_without_names_the_panel_runs_and_ranks_magnitudes_where_methods_are_sig
 def test_what_is_explained_and_how_it_runs_can_be_set() -> None:
     bare = Study().explain
     assert (bare.score, bare.tune, bare.exact) == ("logit", True, False)
-    assert (bare.micro_batch, bare.memory_format, bare.precision) == (None, None, None)
+    assert (bare.micro_batch, bare.memory_format, bare.precision, bare.gradient_precision) == (None,) * 4
     given = load_study(
         None,
         [
             *("explain.score=contrast", "explain.tune=false", "explain.exact=true", "explain.micro_batch=4"),
-            *("explain.memory_format=contiguous", "explain.precision=bfloat16"),
+            *("explain.memory_format=contiguous", "explain.precision=bfloat16", "explain.gradient_precision=float32"),
         ],
     ).explain
     assert (given.score, given.tune, given.exact) == ("contrast", False, True)
-    assert (given.micro_batch, given.memory_format, given.precision) == (4, "contiguous", "bfloat16")
+    assert (given.micro_batch, given.memory_format) == (4, "contiguous")
+    assert (given.precision, given.gradient_precision) == ("bfloat16", "float32")
 
 
 def test_one_parameter_of_a_list_of_names_can_be_overridden() -> None:

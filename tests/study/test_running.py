@@ -91,11 +91,16 @@ def test_images_of_the_study_are_measured_as_the_settings_say(run: Run, monkeypa
 
 def test_without_tuning_nothing_is_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "tune", fails)
-    store = run("explain.tune=false", "explain.memory_format=contiguous", "explain.precision=bfloat16")
+    store = run(
+        "explain.tune=false",
+        "explain.memory_format=contiguous",
+        "explain.precision=bfloat16",
+        "explain.gradient_precision=bfloat16",
+    )
     assert not store.has("tuning.json")
     model = model_of(store)
     assert model["tuning"] is None
-    assert model["execution"] == {**asdict(Execution(32, "contiguous", "bfloat16")), "exact": False}
+    assert model["execution"] == {**asdict(Execution(32, "contiguous", "bfloat16", "bfloat16")), "exact": False}
 
 
 @pytest.mark.parametrize("score", ["probability", "contrast"])

@@ -62,7 +62,9 @@ def along_blur(
         parts: (P,) and which of them each takes.
     """
     widths = torch.cat([path.at[parts], path.sharper[parts], path.blurrier[parts]])
-    at, sharper, blurrier = _blurred(images.to(path.dtype), which.repeat(3), widths).chunk(3)
+    # A GPU may have been told to round float32 products, which a difference does not bear.
+    exact = images.to(torch.float64 if images.is_cuda else path.dtype)
+    at, sharper, blurrier = _blurred(exact, which.repeat(3), widths).chunk(3)
     gradients = probe.gradients(at.float(), owners)[1]
     return gradients * (path.scale * (sharper - blurrier)).float()
 

@@ -89,8 +89,7 @@ class OverNoise(PerPixel):
             if isinstance(base, Gradient):
                 values = probe.gradients(copies, own)[1]
             else:
-                inner = Probe(probe.classifier, copies, [probe.objects[i] for i in own])
-                values = base.attributions(inner, [rngs[i].spawn(1)[0] for i in own])
+                values = base.attributions(probe.others(copies, own), [rngs[i].spawn(1)[0] for i in own])
             which = torch.tensor(own, device=values.device)
             for total, power in zip(totals, powers, strict=True):
                 total.index_add_(0, which, values if power == 1 else values**power)

@@ -13,10 +13,10 @@ from medsaliency.model.probe import Probe
 PARTS = 12
 """Equal parts of the path, of each of which the middle is taken first."""
 RATE = 1.5
-"""How the error of a part is taken to fall with its points, as a power.
+"""Power of a part's points over which its variation says what more of them are worth.
 
-Gradients that are noise at this scale give 1/2, a gradient with a few jumps 1; what a point more is worth is one power
-above.
+The error of n points falls as n^-1/2 where the gradient is noise at their distance, and as n^-1 or faster where it
+jumps a few times; what another point is worth falls by one power more.
 """
 
 
@@ -30,7 +30,7 @@ def refined_path(probe: Probe, baseline: float, steps: int) -> Tensor:
     Args:
         probe: N images.
         baseline: Display-range value of every baseline pixel.
-        steps: Most points of an image; at most two remain unused.
+        steps: Most points of an image; at most one remains unused.
     """
     parts = min(PARTS, steps)
     found = torch.empty_like(probe.images)

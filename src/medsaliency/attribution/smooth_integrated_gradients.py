@@ -32,7 +32,7 @@ class SmoothIntegratedGradients(PerPixel):
         MedsaliencyError: If ``samples`` is below 1 or ``noise`` negative.
     """
 
-    samples: int = 100
+    samples: int = 80
     noise: float = 0.15
     antithetic: bool = True
     baseline: float = 0.0

@@ -6,7 +6,7 @@ Everything that runs the module asks it, and it leaves the module as it found it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import replace as changed
 from typing import Literal, TypeVar, get_args
@@ -137,12 +137,17 @@ class Classifier:
         other.use_layer(name)
         return other
 
-    def folded(self, images: Tensor) -> Classifier:
+    def folded(self, images: Tensor, *, low: bool | None = None) -> Classifier:
         """The same classifier on a copy of its module that does the same with less work.
 
         For the many passes of a method. The copy has the weights of now and does not follow when they change. What can
-        be folded is found once, by tracing one image of ``images`` (N, C, H, W); where nothing can be, both share the
-        module.
+        be folded is found once, by tracing one image of ``images`` (N, C, H, W); where nothing can be, or the module
+        cannot be copied, both share it.
+
+        Args:
+            images: (N, C, H, W) in display range.
+            low: Whether passes in bfloat16 are to come, for which the last layer is kept in float32; None asks the
+                execution.
         """
         if self._plan is None and not folding.possible(self.module):
             self._plan = folding.NOTHING
@@ -152,9 +157,11 @@ class Classifier:
                 self._plan = folding.plan(self.module, self.prepare(images[:1]))
         other = copy(self)
         other._unfolded = self
-        low = "bfloat16" in (self.execution.precision, self.execution.gradient_precision)
-        if self._plan.folds or (self._plan.head and low):  # the head matters in bfloat16 only
-            other.module = folding.apply(self.module, self._plan).to(memory_format=self.execution.format)
+        if low is None:
+            low = "bfloat16" in (self.execution.precision, self.execution.gradient_precision)
+        if self._plan.folds or (self._plan.head and low):
+            with suppress(RuntimeError):  # a module that holds tensors of a pass cannot be copied
+                other.module = folding.apply(self.module, self._plan).to(memory_format=self.execution.format)
         return other
 
     @property

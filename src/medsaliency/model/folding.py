@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-CLOSE = 1e-4
+CLOSE = 1e-3
 """Largest change of a logit, relative to the largest logit, that rounding may explain."""
 
 
@@ -37,21 +37,27 @@ def plan(module: nn.Module, example: Tensor) -> Plan:
     """Trace one forward pass for what can be folded, and try it.
 
     Layers that run several times, that carry hooks, or whose class is more than a convolution or a batch normalization
-    are left alone. Where the logits of the example then differ by more than rounding (a feature map that is used before
-    its normalization, say), or where the module cannot be copied, nothing is changed.
+    are left alone. The trial is on a copy with other weights, drawn at random: an untrained normalization changes
+    nothing, so that with its own weights a network could hide what folding does to it. Where the logits then differ by
+    more than rounding (a feature map that is used before its normalization, say), or where the changed copy does not
+    run, nothing is changed.
 
     Args:
         module: In eval mode.
         example: (1, C, H, W), preprocessed.
     """
     with torch.no_grad():
-        folds, head, logits = _trace(module, example)
+        found = _trace(module, example)
         try:
-            changed = apply(module, Plan(folds, head))(example)
-        except (RuntimeError, TypeError, AttributeError):  # it cannot be copied, or its code knows its layers' classes
+            other = _with_other_weights(module)
+            several = torch.cat([example, -0.5 * example.flip(-1)])
+            logits, changed = other(several), apply(other, found)(several)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - it cannot be copied, or its own code bears no other weights or layers
             return NOTHING
     same = torch.allclose(changed, logits, rtol=0, atol=CLOSE * float(logits.abs().max()))
-    return Plan(folds, head) if same else NOTHING
+    return found if same else NOTHING
 
 
 def possible(module: nn.Module) -> bool:
@@ -60,14 +66,19 @@ def possible(module: nn.Module) -> bool:
 
 
 def apply(module: nn.Module, found: Plan) -> nn.Module:
-    """A copy of ``module`` in eval mode, its weights those of now, changed by a plan; no weight asks for gradients."""
+    """A copy of ``module`` in eval mode, its weights those of now, changed by a plan; no weight asks for gradients.
+
+    Layers that were replaced or got hooks since the plan was made are left alone.
+
+    Raises:
+        RuntimeError: If the module cannot be copied.
+    """
     copy = deepcopy(module).eval().requires_grad_(False)
     for convolution, normalization in found.folds:
         before, after = copy.get_submodule(convolution), copy.get_submodule(normalization)
-        assert isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d)  # noqa: S101, PT018 - as planned
-        fused = fuse_conv_bn_eval(before, after).requires_grad_(False)
-        _replace(copy, convolution, fused)
-        _replace(copy, normalization, _rest(after))
+        if _plain(before) and _plain(after) and isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+            _replace(copy, convolution, fuse_conv_bn_eval(before, after).requires_grad_(False))
+            _replace(copy, normalization, _rest(after))
     if found.head is not None:
         _replace(copy, found.head, FullPrecision(copy.get_submodule(found.head)))
     return copy
@@ -90,24 +101,25 @@ class FullPrecision(nn.Module):
         return found
 
 
-def _trace(module: nn.Module, example: Tensor) -> tuple[tuple[tuple[str, str], ...], str | None, Tensor]:
-    """Convolutions with the normalization of what they put out, the layer of the logits, and the logits (1, K)."""
+def _trace(module: nn.Module, example: Tensor) -> Plan:
+    """Convolutions with the normalization of what they put out, and the layer of the logits."""
     runs: dict[str, int] = {}
-    put_out: dict[str, Tensor] = {}  # kept, so that no other tensor gets the place of one of them in memory
+    # Kept, so that no other tensor gets the place of one of them in memory; with how often it was written to, since a
+    # layer that works in place puts out the very tensor that it was given.
+    put_out: dict[str, tuple[Tensor, int]] = {}
     pairs: list[tuple[str, str]] = []
     handles = []
     for name, layer in module.named_modules():
-        if type(layer) not in (nn.Linear, nn.Conv2d) and not _is_normalization(layer):
-            continue
-        if not name or layer._forward_hooks or layer._forward_pre_hooks:
+        if not name or not _plain(layer):
             continue
 
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
             runs[name] = runs.get(name, 0) + 1
-            if isinstance(layer, nn.BatchNorm2d):
-                pairs.extend((before, name) for before, tensor in put_out.items() if tensor is inputs[0])
-            else:
-                put_out[name] = output
+            if isinstance(layer, nn.BatchNorm2d) and inputs:
+                given = (inputs[0], inputs[0]._version)
+                pairs.extend((before, name) for before, kept in put_out.items() if _same(kept, given))
+            elif isinstance(output, Tensor):
+                put_out[name] = output, output._version
 
         handles.append(layer.register_forward_hook(record))
     try:
@@ -116,14 +128,42 @@ def _trace(module: nn.Module, example: Tensor) -> tuple[tuple[tuple[str, str], .
         for handle in handles:
             handle.remove()
     folds = tuple(pair for pair in pairs if all(runs[name] == 1 for name in pair))
-    head = [name for name, tensor in put_out.items() if tensor is logits and runs[name] == 1]
-    return folds, head[0] if head and isinstance(module.get_submodule(head[0]), nn.Linear) else None, logits
+    head = [name for name, kept in put_out.items() if _same(kept, (logits, logits._version)) and runs[name] == 1]
+    return Plan(folds, head[0] if head and isinstance(module.get_submodule(head[0]), nn.Linear) else None)
+
+
+def _same(one: tuple[Tensor, int], other: tuple[Tensor, int]) -> bool:
+    return one[0] is other[0] and one[1] == other[1]
+
+
+def _plain(layer: nn.Module) -> bool:
+    """Whether it is nothing but a linear layer, a convolution or a batch normalization."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return (type(layer) in (nn.Linear, nn.Conv2d) or _is_normalization(layer)) and not any(hooks)
 
 
 def _is_normalization(layer: nn.Module) -> bool:
     from timm.layers.norm_act import BatchNormAct2d  # slow to import
 
     return type(layer) in (nn.BatchNorm2d, BatchNormAct2d) and layer.running_mean is not None
+
+
+def _with_other_weights(module: nn.Module) -> nn.Module:
+    """A copy whose normalizations and linear layers have random weights of a usual size."""
+    copy = deepcopy(module)
+    draw = torch.Generator().manual_seed(0)
+    for layer in copy.modules():
+        drawn: dict[str, tuple[float, float]] = {}
+        if _is_normalization(layer):
+            drawn = {"running_mean": (0.0, 0.5), "running_var": (1.0, 0.2), "weight": (1.0, 0.2), "bias": (0.0, 0.5)}
+        elif type(layer) is nn.Linear:
+            drawn = {"weight": (0.0, float(layer.in_features) ** -0.5)}
+        for name, (mean, spread) in drawn.items():
+            values = getattr(layer, name)
+            if values is not None:  # a normalization without weights of its own
+                random = torch.randn(values.shape, generator=draw).clamp(-3, 3)
+                values.data.copy_(mean + spread * random)
+    return copy
 
 
 def _rest(normalization: nn.Module) -> nn.Module:

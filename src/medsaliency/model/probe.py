@@ -156,6 +156,12 @@ class Probe:
         """Score (P,) of one image, had its target layer put out each of ``activations`` (P, K, h, w)."""
         return self.classifier.scores_from_layer(self.images[owner : owner + 1], activations, self.objects[owner])
 
+    def others(self, images: Tensor, owners: Sequence[int]) -> Probe:
+        """A probe of other images (P, C, H, W), each with its owner's target, that shares what runs the many passes."""
+        other = Probe(self.classifier, images, [self.objects[i] for i in owners])
+        other.__dict__["_fast"] = self._fast
+        return other
+
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What ``compute`` gives, computed once for all methods that ask for the same ``key``."""
         if key not in self._once:

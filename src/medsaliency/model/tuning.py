@@ -121,8 +121,7 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
         return best
 
     try:
-        classifier.execution = replace(classifier.execution, precision="bfloat16")
-        fast = classifier.folded(images)
+        fast = classifier.folded(images, low=True)
         form = fastest(GRADIENTS, [Execution(middle, form) for form in formats]).memory_format
         best = fastest(GRADIENTS, [Execution(size, form) for size in sizes])
         for name, kind in KINDS.items() if not exact and bfloat16_pays(classifier.device) else ():
