@@ -76,9 +76,10 @@ def test_variance_is_far_below_that_of_an_even_spread(antithetic, linear, linear
     probe = Probe(linear, linear_images[:1], [0])
 
     def rate(copies, own, places):
-        # Not odd in the noise: pairs of opposite sign do not make it vanish.
+        # Neither odd nor even in the noise: pairs of opposite sign do not make it vanish, and differ.
         position = places[:, 1, None, None, None].to(copies)
-        return torch.where(position > 0.9, (copies - probe.images).square(), 0.0)
+        noise = copies - probe.images
+        return torch.where(position > 0.9, noise + noise.square(), 0.0)
 
     found = random_means(rate, probe, 100, 60, antithetic=antithetic).var(dim=0).mean()
     monkeypatch.setattr(

@@ -37,8 +37,9 @@ def path_mean(
     """Mean (N, C, H, W) of ``rate`` over noisy copies of each image and places on the path.
 
     The path has up to ten equal parts. Two samples in each tell its standard deviation, and all others go where they
-    lower the variance of the sum of parts most (:func:`allocate`); that of pairs is taken to be proportional. Below 16
-    samples there is one part and no pilot.
+    lower the variance of the sum of parts most (:func:`allocate`). For pairs that is a stand-in: two samples of
+    opposite noise differ by what their mean cancels, and what remains is taken to be proportional. Below 16 samples
+    there is one part and no pilot.
 
     The pilot counts in the means. In a part where the rate is skew over noise and place, a pair with a large mean has a
     large difference too, gets company, and counts for less: a bias, small beside the spread of a map and gone as
@@ -50,20 +51,17 @@ def path_mean(
         samples: Of each image.
         noise: Standard deviation of the noise as a share of the image's range.
         rate: Of copies at places.
-        antithetic: Take the noise in pairs of opposite sign, both in one part of the path; not that of a pilot.
+        antithetic: Take the noise in pairs of opposite sign, both in one part of the path.
     """
     parts = max(1, min(PARTS, samples // FEWEST))
     pilot = np.repeat(np.arange(parts), PILOT if parts > 1 else samples)
-    visits = partial(_visits, probe, rngs, parts=parts, noise=noise, rate=rate)
-    # What is the same with opposite sign cancels in a pair and would be all that its difference shows: the pilot's two
-    # samples have noise of their own.
-    together = antithetic and parts == 1
+    visits = partial(_visits, probe, rngs, parts=parts, noise=noise, rate=rate, antithetic=antithetic)
     found = torch.empty_like(probe.images)
     for own in groups(probe, 2):  # sums of parts then take less memory than a pass of the network
         sums = torch.zeros(len(own) * parts, *probe.images.shape[1:], device=found.device)
         differences = torch.zeros_like(sums)
         plan = [pilot if i in own else pilot[:0] for i in range(len(probe))]
-        for where, signs, values in visits(plan, own[0], antithetic=together):
+        for where, signs, values in visits(plan, own[0]):
             sums.index_add_(0, where, values)
             differences.index_add_(0, where, values * signs[:, None, None, None])
         counts = np.full((len(own), parts), len(pilot) // parts)
@@ -71,7 +69,7 @@ def path_mean(
         for i, spreads in zip(own, norms, strict=True):
             plan[i] = _rest(spreads, samples - len(pilot), 2 if antithetic else 1)
             counts[i - own[0]] += np.bincount(plan[i], minlength=parts)
-        for where, _, values in visits(plan, own[0], antithetic=antithetic):
+        for where, _, values in visits(plan, own[0]):
             sums.index_add_(0, where, values)
         weights = torch.from_numpy(1 / (parts * counts)).to(sums)
         found[own] = torch.einsum("np,npchw->nchw", weights, sums.unflatten(0, (len(own), parts)))
