@@ -45,7 +45,9 @@ def measure_passes(case: Case) -> Result:
             taken, _ = timed(play, case.device)
             if repeat:
                 seconds[key].append(taken / rows)
-    return {label: {kind: median(seconds[label, kind]) for kind in ("forward", "forward_backward")} for label in settings}
+    return {
+        label: {kind: median(seconds[label, kind]) for kind in ("forward", "forward_backward")} for label in settings
+    }
 
 
 def _forward(module: nn.Module, inputs: Tensor, low: bool) -> Callable[[], object]:

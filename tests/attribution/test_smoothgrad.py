@@ -23,8 +23,9 @@ def test_a_linear_model_gives_its_weights_whatever_the_noise(linear, linear_imag
 
 def test_the_noise_is_a_share_of_the_range(classifier, images, generators) -> None:
     seen = []
-    hook = classifier.module.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
     image = 0.25 + 0.5 * images[:1]
+    classifier.folded(image)  # traces the network, with images of its own
+    hook = classifier.module.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
     SmoothGrad(samples=400, noise=0.1, antithetic=False)(Probe(classifier, image, [0]), generators(1))
     hook.remove()
     noise = torch.cat(seen) * 0.3 + 0.4 - image
