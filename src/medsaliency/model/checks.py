@@ -1,4 +1,4 @@
-"""What a classifier refuses: images that do not fit it, and logits that cannot be right."""
+"""What a classifier refuses: images and preprocessing that do not fit it, and logits that cannot be right."""
 
 from __future__ import annotations
 
@@ -43,3 +43,15 @@ def check_logits(logits: object, rows: int, width: int, classes: Sequence[str], 
             "check the weights and that images are in the range the model was trained on"
         )
     return logits.float()
+
+
+def per_channel(value: float | Sequence[float], channels: int, device: torch.device, name: str) -> Tensor:
+    """One value or C as (C, 1, 1) float32.
+
+    Raises:
+        MedsaliencyError: If there are neither one nor C.
+    """
+    values = torch.as_tensor(value, dtype=torch.float32, device=device).flatten()
+    if len(values) not in (1, channels):
+        raise MedsaliencyError(f"classifier: expected {name} with 1 or {channels} values, got {len(values)}")
+    return values.expand(channels)[:, None, None].clone()

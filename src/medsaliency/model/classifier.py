@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from medsaliency.model import folding
-from medsaliency.model.checks import check_images, check_logits
+from medsaliency.model.checks import check_images, check_logits, per_channel
 from medsaliency.model.execution import NUMBERS, Execution, Tail, over_micro_batches
 from medsaliency.model.hooks import capture, layer_of, replace
 from medsaliency.model.layers import Layer, describe_layers, find_target_layer
@@ -96,8 +96,8 @@ class Classifier:
         self.channels = channels
         self.size = size
         self.output: Output = output
-        self.mean = _per_channel(mean, channels, self.device, "mean")
-        self.std = _per_channel(std, channels, self.device, "std")
+        self.mean = per_channel(mean, channels, self.device, "mean")
+        self.std = per_channel(std, channels, self.device, "std")
         if not (self.std > 0).all():
             raise MedsaliencyError(f"classifier: expected std above 0 in every channel, got {std}")
         self._target_layer = target_layer
@@ -396,10 +396,3 @@ class Classifier:
 
 
 _CPU = torch.device("cpu")
-
-
-def _per_channel(value: float | Sequence[float], channels: int, device: torch.device, name: str) -> Tensor:
-    values = torch.as_tensor(value, dtype=torch.float32, device=device).flatten()
-    if len(values) not in (1, channels):
-        raise MedsaliencyError(f"classifier: expected {name} with 1 or {channels} values, got {len(values)}")
-    return values.expand(channels)[:, None, None].clone()
