@@ -165,6 +165,8 @@ def test_what_changes_after_planning_is_left_alone() -> None:
     assert isinstance(apply(module, found)[1], nn.BatchNorm2d)
     module[1] = nn.Identity()
     torch.testing.assert_close(apply(module, found)(EXAMPLE), module(EXAMPLE))
+    shorter = module[:5]  # without its head
+    torch.testing.assert_close(apply(shorter, found)(EXAMPLE), shorter(EXAMPLE))
 
 
 def test_a_module_that_holds_a_tensor_of_a_pass_runs_itself() -> None:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medsaliency.attribution.integrated_gradients import along_line
 from medsaliency.attribution.method import groups
 from medsaliency.model.probe import Probe
 
@@ -37,7 +38,7 @@ def refined_path(probe: Probe, baseline: float, steps: int) -> Tensor:
     for own in groups(probe, steps):
         difference = probe.images[own] - baseline
         middles = np.tile((np.arange(parts) + 0.5) / parts, len(own))
-        first = _gradients(probe, np.repeat(own, parts), middles, baseline).unflatten(0, (len(own), parts))
+        first = along_line(probe, np.repeat(own, parts), middles, baseline).unflatten(0, (len(own), parts))
         first *= difference[:, None]
         changes = (first[:, 1:] - first[:, :-1]).flatten(2).norm(dim=2).cpu().double().numpy()
         numbers = [shares(between, steps) for between in changes]
@@ -80,13 +81,6 @@ def _add_others(probe: Probe, own: list[int], numbers: list[NDArray[np.int64]], 
     for start in range(0, len(owners), probe.together):
         chunk = slice(start, start + probe.together)
         which = torch.tensor(owners[chunk], device=found.device)
-        gradients = _gradients(probe, np.array(owners[chunk]), np.array(positions[chunk]), baseline)
+        gradients = along_line(probe, np.array(owners[chunk]), np.array(positions[chunk]), baseline)
         weight = torch.tensor(weights[chunk], dtype=torch.float32, device=found.device)[:, None, None, None]
         found.index_add_(0, which, weight * gradients * (probe.images[which] - baseline))
-
-
-def _gradients(probe: Probe, owners: NDArray[np.int64], positions: NDArray[np.float64], baseline: float) -> Tensor:
-    """Gradients (P, C, H, W) at places on the paths of images, 0 the baseline and 1 the image."""
-    which = torch.as_tensor(owners, device=probe.images.device)
-    at = torch.as_tensor(positions, dtype=torch.float32, device=which.device)[:, None, None, None]
-    return probe.gradients(baseline + at * (probe.images[which] - baseline), owners.tolist())[1]

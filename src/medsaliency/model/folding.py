@@ -68,19 +68,20 @@ def possible(module: nn.Module) -> bool:
 def apply(module: nn.Module, found: Plan) -> nn.Module:
     """A copy of ``module`` in eval mode, its weights those of now, changed by a plan; no weight asks for gradients.
 
-    Layers that were replaced or got hooks since the plan was made are left alone.
+    Layers that were removed, replaced or got hooks since the plan was made are left alone.
 
     Raises:
         RuntimeError: If the module cannot be copied.
     """
     copy = deepcopy(module).eval().requires_grad_(False)
+    layers = {name: layer for name, layer in copy.named_modules() if _plain(layer)}
     for convolution, normalization in found.folds:
-        before, after = copy.get_submodule(convolution), copy.get_submodule(normalization)
-        if _plain(before) and _plain(after) and isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+        before, after = layers.get(convolution), layers.get(normalization)
+        if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
             _replace(copy, convolution, fuse_conv_bn_eval(before, after).requires_grad_(False))
             _replace(copy, normalization, _rest(after))
-    if found.head is not None:
-        _replace(copy, found.head, FullPrecision(copy.get_submodule(found.head)))
+    if found.head is not None and found.head in layers:
+        _replace(copy, found.head, FullPrecision(layers[found.head]))
     return copy
 
 

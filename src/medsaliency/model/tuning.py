@@ -11,11 +11,12 @@ import json
 import os
 import statistics
 import time
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,72 +135,53 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
     return Tuning(best, seconds, spearman, exact)
 
 
-class Kind(ABC):
-    """One of the two kinds of passes that methods run many of."""
+@dataclass(frozen=True)
+class Kind:
+    """One of the two kinds of passes that methods run many of.
 
-    @abstractmethod
+    Args:
+        name: For labels of settings; empty for the kind by which everything else is tuned.
+        precision: Field of an execution that says its precision.
+        run: From a classifier, images and classes to one value or map an image.
+        compared: From a classifier, an image (C, H, W) on the CPU, a class and a generator to what must keep its ranks.
+    """
+
+    name: str
+    precision: str
+    run: Callable[[Classifier, Tensor, list[int]], Tensor]
+    compared: Callable[[Classifier, Tensor, int, np.random.Generator], Tensor]
+
     def label(self, execution: Execution) -> str:
         """A setting, by what matters for these passes."""
+        precision = getattr(execution, self.precision)
+        return f"{self.name}{execution.memory_format}, {precision}, {execution.batch_size} images"
 
-    @abstractmethod
     def lowered(self, execution: Execution) -> Execution:
         """The same setting with these passes in bfloat16."""
-
-    @abstractmethod
-    def run(self, classifier: Classifier, images: Tensor, targets: list[int]) -> Tensor:
-        """One value or map an image."""
-
-    @abstractmethod
-    def compared(self, classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
-        """What must keep its ranks, of one image (C, H, W) on the CPU."""
+        changed: dict[str, Any] = {self.precision: "bfloat16"}
+        return replace(execution, **changed)
 
 
-class Gradients(Kind):
-    """Forward and backward passes, compared by the mean gradient over noisy copies."""
-
-    def label(self, execution: Execution) -> str:
-        """A setting, by what matters for these passes."""
-        return f"{execution.memory_format}, {execution.gradient_precision}, {execution.batch_size} images"
-
-    def lowered(self, execution: Execution) -> Execution:
-        """The same setting with gradients in bfloat16."""
-        return replace(execution, gradient_precision="bfloat16")
-
-    def run(self, classifier: Classifier, images: Tensor, targets: list[int]) -> Tensor:
-        """Input gradients."""
-        return classifier.scores_and_gradients(images, targets)[1]
-
-    def compared(self, classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
-        """The mean gradient over noisy copies, channels summed."""
-        noise = torch.from_numpy(draw.standard_normal((SAMPLES, *image.shape), dtype=np.float32))
-        copies = image + 0.15 * float(image.max() - image.min()) * noise
-        return self.run(classifier, copies, [target] * SAMPLES).mean(dim=0).sum(dim=0)
+def _gradients(classifier: Classifier, images: Tensor, targets: list[int]) -> Tensor:
+    return classifier.scores_and_gradients(images, targets)[1]
 
 
-class Scores(Kind):
-    """Forward passes, compared by the scores of an image seen through soft masks."""
-
-    def label(self, execution: Execution) -> str:
-        """A setting, by what matters for these passes."""
-        return f"scores, {execution.memory_format}, {execution.precision}, {execution.batch_size} images"
-
-    def lowered(self, execution: Execution) -> Execution:
-        """The same setting with scores in bfloat16."""
-        return replace(execution, precision="bfloat16")
-
-    def run(self, classifier: Classifier, images: Tensor, targets: list[int]) -> Tensor:
-        """Scores."""
-        return classifier.scores(images, targets)
-
-    def compared(self, classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
-        """The score through each mask."""
-        cells = torch.from_numpy(draw.random((MASKS, 1, CELLS, CELLS), dtype=np.float32))
-        masks = F.interpolate(cells, size=tuple(image.shape[1:]), mode="bilinear")
-        return self.run(classifier, masks * image, [target] * MASKS)
+def _mean_gradient(classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
+    """Over noisy copies, channels summed."""
+    noise = torch.from_numpy(draw.standard_normal((SAMPLES, *image.shape), dtype=np.float32))
+    copies = image + 0.15 * float(image.max() - image.min()) * noise
+    return _gradients(classifier, copies, [target] * SAMPLES).mean(dim=0).sum(dim=0)
 
 
-GRADIENTS = Gradients()
-KINDS: dict[str, Kind] = {"gradients": GRADIENTS, "scores": Scores()}
+def _masked_scores(classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
+    """Of the image seen through soft masks."""
+    cells = torch.from_numpy(draw.random((MASKS, 1, CELLS, CELLS), dtype=np.float32))
+    masks = F.interpolate(cells, size=tuple(image.shape[1:]), mode="bilinear")
+    return classifier.scores(masks * image, [target] * MASKS)
+
+
+GRADIENTS = Kind("", "gradient_precision", _gradients, _mean_gradient)
+KINDS = {"gradients": GRADIENTS, "scores": Kind("scores, ", "precision", Classifier.scores, _masked_scores)}
 
 
 def _seconds(
