@@ -16,8 +16,8 @@ from scipy.interpolate import griddata
 
 from medsaliency.data.dataset import EVALUATION
 from medsaliency.data.sandbox import sandbox
+from medsaliency.evaluation.curve import FRACTIONS
 from medsaliency.evaluation.delaunay import reveal
-from medsaliency.evaluation.information_curves import FRACTIONS
 
 
 def by_griddata(image: np.ndarray, start: np.ndarray, ranking: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -5,18 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from medsaliency.evaluation import delaunay
+from medsaliency.evaluation.curve import FRACTIONS, area, information_curve, score_curve
 from medsaliency.evaluation.information import webp_length
-from medsaliency.evaluation.information_curves import (
-    FRACTIONS,
-    InformationCurves,
-    area,
-    information_curve,
-    rank,
-)
+from medsaliency.evaluation.information_curves import InformationCurves
+from medsaliency.evaluation.ranking import rank
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.types import Curve, MedsaliencyError, generator
@@ -60,8 +54,9 @@ def test_curves_worked_out_by_hand(summing) -> None:
     scores = metric(Probe(classifier, hand_image(), [1]), HAND_MAP, rngs(1))
     assert list(scores) == NAMES == [measure.name for measure in metric.measures]
 
+    # The start is the same three times (it shows the corners alone), then the whole, then the steps from each start.
     steps = torch.cat(classifier.module.shown)[:, 0].sum(dim=(1, 2))
-    assert steps.tolist() == [0, 0, 4, 8]
+    assert steps.tolist()[-10:] == [0, 0, 0, 8, 0, 4, 0, 4, 0, 4]
     entropy = 0.5 + 0.75 * math.log2(4 / 3)
     middle = hand_image()[0].clone()
     middle[:, [0, 0, 3, 3], [1, 2, 1, 2]] = 0
@@ -115,11 +110,11 @@ def test_ties_reveal_exactly_k_pixels_in_a_seeded_order(summing, monkeypatch: py
 
     original = delaunay.reveal
     monkeypatch.setattr(delaunay, "reveal", spy)
-    metric = InformationCurves(start=0.1)
+    metric = InformationCurves(start=0.1, starts=1)
     constant = torch.zeros(1, 20, 20)
     for seed in (0, 0, 1):
         metric(Probe(summing(), noise(1, 20), [1]), constant, rngs(1, seed))
-    (start, ranking, counts), again, other = seen
+    (start, ranking, counts), again, other = (call for call in seen if len(call[1]))
     assert counts.tolist() == [round(fraction * 400) for fraction in FRACTIONS]
     assert sorted(ranking.tolist()) == list(range(400))
     assert len(set(start.tolist())) == 40
@@ -128,30 +123,62 @@ def test_ties_reveal_exactly_k_pixels_in_a_seeded_order(summing, monkeypatch: py
     assert not np.array_equal(ranking, np.arange(400))
 
 
-@given(values=st.lists(st.sampled_from([-1.0, 0.0, 0.5, math.nan]), min_size=1, max_size=40), seed=st.integers(0, 99))
-def test_ranking_descends_and_puts_what_is_no_number_last(values: list[float], seed: int) -> None:
-    saliency = np.array([values], dtype=np.float32)
-    order = rank(saliency, np.random.default_rng(seed))
-    assert sorted(order.tolist()) == list(range(len(values)))
-    ranked = saliency.ravel()[order]
-    numbers = ranked[~np.isnan(ranked)]
-    assert np.isnan(ranked[len(numbers) :]).all()
-    assert (np.diff(numbers) <= 0).all()
-
-
-def test_all_methods_start_from_the_same_image(summing) -> None:
+def test_all_methods_start_from_the_same_images_which_are_scored_once(summing) -> None:
     classifier = summing()
     images = noise(3)
-    starts = []
-    for maps in (torch.zeros(3, 16, 16), noise(3)[:, 0], -noise(3)[:, 0]):
+    probe = Probe(classifier, images, [1, 1, 1])
+    metric = InformationCurves(start=0.05, starts=2)
+    metric(probe, torch.zeros(3, 16, 16), rngs(3))
+    shown = torch.cat(classifier.module.shown)
+    ends = shown[-(3 * 3 + 3 * 2 * len(FRACTIONS)) :][:9]
+    torch.testing.assert_close(ends[6:], images)  # the model sees them unrounded
+    assert not torch.equal(ends[0], ends[1])
+    for maps in (noise(3)[:, 0], -noise(3)[:, 0]):
         classifier.module.shown.clear()
-        InformationCurves(start=0.05)(Probe(classifier, images, [1, 1, 1]), maps, rngs(3))
-        shown = torch.cat(classifier.module.shown).reshape(3, len(FRACTIONS) + 2, 1, 16, 16)
-        starts.append(shown[:, 0])
-        torch.testing.assert_close(shown[:, -1], (images * 255).round() / 255)
-    assert torch.equal(starts[0], starts[1])
-    assert torch.equal(starts[0], starts[2])
-    assert not torch.equal(starts[0][0], images[0])
+        metric(probe, maps, rngs(3))
+        steps = torch.cat(classifier.module.shown)
+        assert len(steps) == 3 * 2 * len(FRACTIONS)
+        known = ends[:6, None] == images.repeat_interleave(2, dim=0)[:, None]
+        again = steps.reshape(6, len(FRACTIONS), 1, 16, 16) == images.repeat_interleave(2, dim=0)[:, None]
+        assert (again | ~known).all()  # what the start shows is shown at every step
+    classifier.module.shown.clear()
+    metric(probe, torch.zeros(3, 16, 16), rngs(3, seed=1))
+    assert len(torch.cat(classifier.module.shown)) == 3 * 2 * (len(FRACTIONS) + 1) + 3  # other starts are not shared
+
+
+def test_several_starts_are_averaged_before_the_curve_is_made(summing) -> None:
+    classifier = summing(scale=0.05, middle=128)
+    images, maps = noise(1), noise(1, size=16)[:, 0].flip(1)
+    both = InformationCurves(starts=2, start=0.05)(Probe(classifier, images, [0]), maps, rngs(1))
+    (rng,) = rngs(1)
+    starts = [np.sort(rng.choice(256, size=12, replace=False)) for _ in range(2)]
+    order = rank(maps[0].numpy(), rng)
+    performance, information = [], []
+    for start in starts:
+        steps = delaunay.reveal(images[0].numpy(), start, order, np.round(np.array(FRACTIONS) * 256).astype(int))
+        steps = np.concatenate([steps, images.numpy()])
+        performance.append(classifier.probabilities(torch.from_numpy(steps))[:, 0].double().numpy())
+        information.append([webp_length(np.round(step * 255).astype(np.uint8)) for step in steps])
+    y, x = np.mean(performance, axis=0), np.mean(information, axis=0)
+    scaled = np.clip((x - x[0]) / (x[-1] - x[0]), 0, 1)
+    expected = score_curve(y, scaled, minimum=0, points=1000)
+    assert not expected.reason
+    assert both["sic_webp"][0].value == pytest.approx(expected.value, abs=1e-5)
+
+
+def test_the_logit_can_be_followed(summing) -> None:
+    # Logit of b along the steps: 0, 0, 4 and 8 less the middle, so the second step is half way up.
+    metric = InformationCurves(fractions=(0.25, 0.5), start=0, score="logit")
+    scores = metric(Probe(summing(middle=2.0), hand_image(), [1]), HAND_MAP, rngs(1))
+    assert scores["sic_entropy"][0].curve.y == pytest.approx((0, 0, 0.5, 1))
+
+
+def test_images_of_any_number_of_channels_are_scored(summing) -> None:
+    images = noise(2, channels=2)
+    scores = InformationCurves()(
+        Probe(summing(channels=2, scale=0.05, middle=200), images, [1, 1]), images[:, 0], rngs(2)
+    )
+    assert any(not score.reason for score in scores["sic_webp"])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -180,9 +207,10 @@ def test_the_truth_beats_a_random_map_where_the_model_looks_at_one_place(summing
 
 
 def test_a_score_that_falls_again_keeps_its_highest() -> None:
-    score = InformationCurves()._score(np.array([0.0, 0.8, 0.2, 1.0]), np.array([0.0, 0.3, 0.6, 1.0]))
+    how = {"minimum": 0.0, "points": 1000}
+    score = score_curve(np.array([0.0, 0.8, 0.2, 1.0]), np.array([0.0, 0.3, 0.6, 1.0]), **how)
     assert score.curve == Curve((0, 0.3, 0.6, 1), (0, 0.8, 0.8, 1))
-    above = InformationCurves()._score(np.array([0.2, 0.9, 0.1, 0.6]), np.array([0.0, 0.3, 0.6, 1.0]))
+    above = score_curve(np.array([0.2, 0.9, 0.1, 0.6]), np.array([0.0, 0.3, 0.6, 1.0]), **how)
     assert above.curve == Curve((0, 0.3, 0.6, 1), (0, 1, 1, 1))
 
 
@@ -235,6 +263,8 @@ def test_maps_and_generators_that_do_not_fit_are_refused(summing) -> None:
         {"start": -0.1},
         {"minimum": 1.5},
         {"points": 1},
+        {"starts": 0},
+        {"score": "margin"},
         {"start": math.nan},
     ],
 )

@@ -51,6 +51,27 @@ def reveal(image: FloatArray, start: IntArray, ranking: IntArray, counts: IntArr
     return out
 
 
+def fill(image: FloatArray, triangles: IntArray, known: NDArray[np.bool_]) -> FloatArray:
+    """Fill an image in from its known pixels, linear within each triangle.
+
+    Args:
+        image: (C, H, W) float32.
+        triangles: (T, 3) flat indices of known pixels, in any sense of turning; together they cover the image.
+        known: (H * W,), the pixels that stay as they are.
+
+    Returns:
+        (C, H, W) float32.
+    """
+    width = image.shape[2]
+    row, column = triangles // width, triangles % width
+    (ay, by, cy), (ax, bx, cx) = row.T, column.T
+    turned = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    vertices = np.where((turned < 0)[:, None], triangles[:, ::-1], triangles)[turned != 0]
+    out = np.empty_like(image, dtype=np.float32)
+    _fill(np.ascontiguousarray(image, dtype=np.float32), vertices.astype(np.int64), len(vertices), known, out)
+    return out
+
+
 @njit(cache=True, nogil=True)
 def _reveal(image, start, ranking, counts, out):  # type: ignore[no-untyped-def]
     _, height, width = image.shape

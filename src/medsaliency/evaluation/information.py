@@ -1,4 +1,4 @@
-"""How much information an 8-bit image holds, measured in the three ways of Brima & Atemkeng 2024."""
+"""How much information an 8-bit image holds, measured in the ways of Brima & Atemkeng 2024."""
 
 from __future__ import annotations
 
@@ -12,18 +12,32 @@ Uint8Image = NDArray[np.uint8]
 
 
 def shannon_entropy(image: Uint8Image) -> float:
-    """Entropy in bits, 0 to 8, of the 256-bin grey histogram of a (C, H, W) image (ITU-R 601 luma for color)."""
-    counts = np.bincount(np.asarray(_pillow(image).convert("L")).ravel(), minlength=256)
+    """Entropy in bits, 0 to 8, of the 256-bin gray histogram of a (C, H, W) image.
+
+    Three channels are color (ITU-R 601 luma); any other number has one histogram of all its values.
+    """
+    gray = np.asarray(_pillow(image).convert("L")) if len(image) == 3 else image
+    counts = np.bincount(gray.ravel(), minlength=256)
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
 def webp_length(image: Uint8Image) -> float:
-    """Bytes of a (C, H, W) image as a lossless WebP file (Kapishnikov et al. 2019; Pillow's quality 100)."""
+    """Bytes of a (C, H, W) image as a lossless WebP file (Kapishnikov et al. 2019; Pillow's quality 100).
+
+    Three channels are color; any other number stand below each other as one gray image.
+    """
     buffer = io.BytesIO()
     _pillow(image).save(buffer, format="webp", lossless=True, quality=100)
     return float(buffer.tell())
 
 
+def eight_bit(images: NDArray[np.float32]) -> Uint8Image:
+    """Images in display range [0, 1] in whole steps of 1/255."""
+    return np.round(images * 255).astype(np.uint8)
+
+
 def _pillow(image: Uint8Image) -> Image.Image:
-    return Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    if len(image) == 3:
+        return Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    return Image.fromarray(image.reshape(-1, image.shape[2]))

@@ -1,51 +1,72 @@
-"""Accuracy and softmax information curves: Kapishnikov et al. 2019, arXiv:1906.02825, section 4.2.
+"""Accuracy and softmax information curves, audited: Kapishnikov et al. 2019, arXiv:1906.02825, section 4.2.
 
-As used by Brima & Atemkeng 2024, doi:10.1186/s13040-024-00370-4, with three measures of information. They are the
-literature's metric and known to have limits: read the page of this metric before believing a number.
+As used by Brima & Atemkeng 2024, doi:10.1186/s13040-024-00370-4, with three measures of information. What their code
+leaves to chance is settled here; what is wrong with the measure itself is not: read the page of this metric, and see
+``published_curves`` for the literature's numbers.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from medsaliency.evaluation.information import shannon_entropy, webp_length
-from medsaliency.evaluation.metric import Scores, check_maps
+from medsaliency.evaluation.curve import (
+    FRACTIONS,
+    INFORMATION,
+    INFORMATION_WORDS,
+    Floats,
+    scaled_information,
+    score_curve,
+)
+from medsaliency.evaluation.information import eight_bit, shannon_entropy, webp_length
+from medsaliency.evaluation.metric import Scores, check_display_range, check_maps, check_rngs
+from medsaliency.evaluation.ranking import IntArray, counts, rank
 from medsaliency.model.probe import Probe
-from medsaliency.types import Curve, FloatArray, Generators, Measure, MedsaliencyError, Score
+from medsaliency.types import FloatArray, Generators, Measure, MedsaliencyError, Score
 
-FRACTIONS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.10, 0.13, 0.21, 0.34, 0.50, 0.75)
-INFORMATION = ("entropy", "webp", "mean")
-PERFORMANCE = {"aic": "still predicted (1) or not (0)", "sic": "softmax probability"}
+Performance = Literal["probability", "logit"]
+AT_ONCE = 2**25
+"""Numbers of revealed images held at once."""
+
+
+class Revealed(NamedTuple):
+    """The steps of one image from one start: ``images`` (T, C, H, W), and ``information`` (2, T) of each."""
+
+    images: FloatArray
+    information: Floats
 
 
 @dataclass(frozen=True)
 class InformationCurves:
     """The model's score against the information in the image as its most important pixels are revealed.
 
-    The start image shows a random ``start`` share of pixels and interpolates the rest linearly. Exactly
-    ``round(fraction * H * W)`` of the map's highest pixels are added at each step (ties in a seeded random order), the
-    image is rounded to 8 bits, and its score and information are scaled so that the start image is 0 and the whole
-    image 1, clipped to [0, 1]. The score is made monotone; the measure is the area under the line through the points.
+    A start image shows a random ``start`` share of pixels and interpolates the rest linearly. Exactly
+    ``round(fraction * H * W)`` of the map's highest pixels are added at each step (ties in a seeded random order).
+    Score and information are averaged over ``starts`` start images, then scaled so that the start is 0 and the whole
+    image 1, and clipped to [0, 1]. The score is made monotone; the measure is the area under the line through the
+    points.
 
-    AIC takes the accuracy of the target (1 where it is still the predicted class), SIC its probability. Information
-    is the Shannon entropy of the grey histogram, the length of the lossless WebP file, or the mean of these two
-    scaled ones. (The mean of the raw ones would be the file's length again: bytes are thousands, bits at most eight.)
-    One set of revealed images serves all six. Costs ``len(fractions) + 2`` forward passes an image.
+    AIC takes the accuracy of the target (1 where it is still the predicted class; for independent classes, where its
+    probability is above one half), SIC its ``score``. Information is the Shannon entropy of the gray histogram, the
+    length of the lossless WebP file, or the mean of these two scaled ones, all of the image in 8 bits; the model sees
+    the image unrounded. One set of revealed images serves all six. Costs ``starts * len(fractions)`` forward passes a
+    map, and ``starts + 1`` an image that all maps share.
 
-    An image is undefined, with its reason, where the start image scores no lower or carries no less information than
-    the whole, where the whole scores below ``minimum``, or where the map is not finite.
+    An image is undefined, with its reason, where the start scores no lower or carries no less information than the
+    whole, where the whole scores below ``minimum``, or where the map is not finite. But for the last, this does not
+    depend on the map: all methods have the same images.
 
     Args:
         fractions: Shares of the pixels revealed, ascending in (0, 1).
         start: Share of pixels of the start image, in [0, 1).
+        starts: Start images averaged, at least 1.
+        score: What SIC follows: "probability" (softmax, or sigmoid where classes are independent) or "logit".
         minimum: Lowest score of the whole image that counts. Kapishnikov's code has 0.8; 0 excludes no image for it.
         points: Grid points of the area.
 
@@ -55,25 +76,33 @@ class InformationCurves:
 
     fractions: tuple[float, ...] = FRACTIONS
     start: float = 0.01
+    starts: int = 3
+    score: Performance = "probability"
     minimum: float = 0.0
     points: int = 1000
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fractions", tuple(self.fractions))
         ascending = all(a < b for a, b in zip((0.0, *self.fractions), (*self.fractions, 1.0), strict=True))
-        if not ascending or not 0 <= self.start < 1 or not 0 <= self.minimum <= 1 or self.points < 2:
+        in_range = 0 <= self.start < 1 and self.starts >= 1 and 0 <= self.minimum <= 1 and self.points >= 2
+        if not ascending or not in_range or self.score not in get_args(Performance):
             raise MedsaliencyError(
-                "information_curves: expected fractions ascending in (0, 1), start in [0, 1), minimum in [0, 1] and "
-                f"points >= 2, got {self}"
+                "information_curves: expected fractions ascending in (0, 1), start in [0, 1), starts >= 1, score "
+                f"probability or logit, minimum in [0, 1] and points >= 2, got {self}"
             )
 
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``aic_entropy``, ``aic_webp``, ``aic_mean`` and likewise ``sic_``."""
-        words = {"entropy": "grey-level entropy", "webp": "WebP length", "mean": "mean of entropy and WebP length"}
+        performance = {"aic": "still predicted (1) or not (0)", "sic": self.score}
         return tuple(
-            Measure(f"{kind}_{name}", True, (0.0, 1.0), f"Area under {kind.upper()}: {text} against {words[name]}")
-            for kind, text in PERFORMANCE.items()
+            Measure(
+                f"{kind}_{name}",
+                True,
+                (0.0, 1.0),
+                f"Area under {kind.upper()}: {text} against {INFORMATION_WORDS[name]}",
+            )
+            for kind, text in performance.items()
             for name in INFORMATION
         )
 
@@ -85,102 +114,106 @@ class InformationCurves:
                 and one generator an image.
         """
         check_maps("information_curves", probe, maps)
-        if len(rngs) != len(probe):
-            raise MedsaliencyError(
-                f"information_curves: expected one generator an image, {len(probe)}, got {len(rngs)}"
-            )
-        low, high = float(probe.images.min()), float(probe.images.max())
-        if low < 0 or high > 1:
-            raise MedsaliencyError(
-                f"information_curves: expected images in display range [0, 1], got {low:.3g} to {high:.3g}; wrap the "
-                "model in Classifier(..., mean=, std=) and give it images before normalization"
-            )
-        images = probe.images.cpu().numpy()
-        # Triangulation and WebP run outside the interpreter's lock, so threads use all cores.
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            shown = list(pool.map(self._show, images, maps.cpu().numpy(), rngs))
-        reveals = torch.from_numpy(np.concatenate([steps for steps, _ in shown])).to(probe.images.device)
-        probabilities = probe.classifier.probabilities(reveals).cpu().numpy()
-        probabilities = probabilities.reshape(len(probe), len(self.fractions) + 2, -1)
-        scores: Scores = {measure.name: [] for measure in self.measures}
+        check_rngs("information_curves", probe, rngs)
+        check_display_range("information_curves", probe)
+        pixels = maps[0].numel()
+        # Sorted, so that neighbors enter the triangulation one after the other, which finds its place faster.
+        starts = [
+            [np.sort(rng.choice(pixels, size=int(pixels * self.start), replace=False)) for _ in range(self.starts)]
+            for rng in rngs
+        ]
+        rankings = [rank(saliency, rng) for saliency, rng in zip(maps.cpu().numpy(), rngs, strict=True)]
+        ends = self._ends(probe, starts)
+        follow = _Follow(self, probe)
         finite = torch.isfinite(maps).flatten(1).all(dim=1).tolist()
-        for i, target in enumerate(probe.targets.tolist()):
-            if not finite[i]:
-                for found in scores.values():
-                    found.append(Score.undefined("the map is not finite"))
-                continue
-            performance = {
-                "aic": (probabilities[i].argmax(axis=1) == target).astype(np.float64),
-                "sic": probabilities[i, :, target].astype(np.float64),
-            }
-            for kind, values in performance.items():
-                for name, information in zip(INFORMATION, _scaled_information(shown[i][1]), strict=True):
-                    scores[f"{kind}_{name}"].append(self._score(values, information))
+        scores: Scores = {measure.name: [] for measure in self.measures}
+        group = max(1, AT_ONCE // (probe.images[0].numel() * self.starts * len(self.fractions)))
+        for first in range(0, len(probe), group):
+            part = range(first, min(first + group, len(probe)))
+            tasks = [(i, start) for i in part for start in starts[i]]
+            with _threads() as pool:
+                revealed = list(pool.map(lambda task: self._reveal(probe, task[0], task[1], rankings[task[0]]), tasks))
+            shown = torch.from_numpy(np.concatenate([r.images for r in revealed]))
+            performance = follow(shown, [i for i in part for _ in range(self.starts * len(self.fractions))])
+            performance = performance.reshape(2, len(part), self.starts, len(self.fractions)).mean(axis=2)
+            information = np.stack([r.information for r in revealed]).reshape(len(part), self.starts, 2, -1).mean(1)
+            for at, i in enumerate(part):
+                steps = np.concatenate([ends[i][0], performance[:, at], ends[i][1]], axis=1)
+                amounts = np.concatenate([ends[i][2], information[at], ends[i][3]], axis=1)
+                for name, score in self._scores(steps, amounts, finite[i]).items():
+                    scores[name].append(score)
         return scores
 
-    def _show(
-        self, image: FloatArray, saliency: FloatArray, rng: np.random.Generator
-    ) -> tuple[FloatArray, NDArray[np.float64]]:
-        """The start image, every step and the whole, (T + 2, C, H, W) of 8-bit values; their information (2, T + 2)."""
+    def _scores(self, performance: Floats, amounts: Floats, finite: bool) -> dict[str, Score]:
+        """The six scores of one image from its (2, T + 2) performances and (2, T + 2) amounts of information."""
+        if not finite:
+            return {measure.name: Score.undefined("the map is not finite") for measure in self.measures}
+        scaled = scaled_information(amounts)
+        return {
+            f"{kind}_{name}": score_curve(values, scaled[name], minimum=self.minimum, points=self.points)
+            for kind, values in zip(("aic", "sic"), performance, strict=True)
+            for name in INFORMATION
+        }
+
+    def _ends(self, probe: Probe, starts: list[list[IntArray]]) -> list[tuple[Floats, Floats, Floats, Floats]]:
+        """For each image: performance at the start and of the whole (2, 1 each), information likewise.
+
+        They do not depend on the map, so that all methods with the same start pixels share them.
+        """
+        key = (type(self), self.score, *(start.tobytes() for own in starts for start in own))
+        return probe.once(key, lambda: self._measure_ends(probe, starts))
+
+    def _measure_ends(self, probe: Probe, starts: list[list[IntArray]]) -> list[tuple[Floats, Floats, Floats, Floats]]:
+        tasks = [(i, start) for i, own in enumerate(starts) for start in own]
+        nothing = np.empty(0, dtype=np.int64)
+        with _threads() as pool:
+            first = list(pool.map(lambda task: self._reveal(probe, task[0], task[1], nothing), tasks))
+            whole = list(pool.map(lambda image: _information(image[None]), probe.images.cpu().numpy()))
+        follow = _Follow(self, probe)
+        owners = range(len(probe))
+        low = follow(torch.from_numpy(np.concatenate([r.images for r in first])), np.repeat(owners, self.starts))
+        low = low.reshape(2, len(probe), self.starts).mean(axis=2)
+        high = follow(probe.images, owners)
+        amounts = np.stack([r.information for r in first]).reshape(len(probe), self.starts, 2, 1).mean(axis=1)
+        return [(low[:, i, None], high[:, i, None], amounts[i], whole[i]) for i in owners]
+
+    def _reveal(self, probe: Probe, i: int, start: IntArray, ranking: IntArray) -> Revealed:
+        """The steps of image ``i`` from one start; with an empty ranking the start alone."""
         from medsaliency.evaluation.delaunay import reveal
 
-        pixels = saliency.size
-        start = rng.choice(pixels, size=int(pixels * self.start), replace=False)
-        order = rank(saliency, rng)
-        counts = np.round(np.array(self.fractions) * pixels).astype(np.int64)
-        steps = reveal(image, start, order, counts)
-        eight_bit = np.round(np.concatenate([steps, image[None]]) * 255).astype(np.uint8)
-        information = np.array([[shannon_entropy(step), webp_length(step)] for step in eight_bit]).T
-        return np.divide(eight_bit, 255, dtype=np.float32), information
-
-    def _score(self, performance: NDArray[np.float64], information: NDArray[np.float64] | None) -> Score:
-        """One curve from the scores of start, steps and whole (T + 2) and their information in [0, 1] (T + 2)."""
-        start, whole = performance[0], performance[-1]
-        if whole < self.minimum:
-            return Score.undefined("the whole image scores below the minimum")
-        if information is None:
-            return Score.undefined("the start image carries no less information than the whole")
-        if start >= whole:
-            return Score.undefined("the start image scores no lower than the whole")
-        scaled = np.clip((performance[1:-1] - start) / (whole - start), 0, 1)
-        curve = information_curve(information[1:-1], np.maximum.accumulate(scaled))
-        return Score(area(curve, self.points), curve=curve)
+        image = probe.images[i].cpu().numpy()
+        if not len(ranking):
+            steps = reveal(image, start, ranking, ranking)
+        else:
+            steps = reveal(image, start, ranking, counts(self.fractions, len(ranking)))[1:]
+        return Revealed(steps, _information(steps))
 
 
-def rank(saliency: FloatArray, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Flat indices of an (H, W) map's pixels from the most important down; equal ones in a random order.
+class _Follow:
+    """What AIC and SIC follow: performance (2, P) of P images, each by the class of the image that owns it."""
 
-    A value that is not a number ranks last.
-    """
-    shuffled = rng.permutation(saliency.size)
-    return shuffled[np.argsort(-saliency.ravel()[shuffled], kind="stable")]
+    def __init__(self, metric: InformationCurves, probe: Probe) -> None:
+        self.metric = metric
+        self.probe = probe
+        self.targets = probe.targets.cpu().numpy()
 
-
-def information_curve(information: NDArray[np.float64], performance: NDArray[np.float64]) -> Curve:
-    """The curve through the steps, in order of information, from (0, 0) to (1, 1).
-
-    At information 0 the start's 0 is the last word, at 1 the first step that reached it counts, as in Kapishnikov's
-    code.
-    """
-    x = np.concatenate([information, [0.0, 1.0]])
-    y = np.concatenate([performance, [0.0, 1.0]])
-    order = np.argsort(x, kind="stable")
-    return Curve(tuple(x[order].tolist()), tuple(y[order].tolist()))
-
-
-def area(curve: Curve, points: int) -> float:
-    """Area under a curve over [0, 1] by the trapezoid rule on ``points`` equal steps."""
-    grid = np.append(np.linspace(0, 1, points, endpoint=False), 1.0)
-    values = np.interp(grid, curve.x, curve.y)
-    values[-1] = 1.0
-    return float(np.trapezoid(values, grid))
+    def __call__(self, images: Tensor, owners: range | list[int] | IntArray) -> Floats:
+        logits = self.probe.logits_of(images)
+        classifier = self.probe.classifier
+        probabilities = classifier.to_probabilities(logits).cpu().numpy().astype(np.float64)
+        target = self.targets[np.asarray(owners)]
+        rows = np.arange(len(target))
+        chosen = probabilities[rows, target]
+        kept = probabilities.argmax(axis=1) == target if classifier.output == "softmax" else chosen > 0.5
+        if self.metric.score == "logit":
+            chosen = logits.cpu().numpy().astype(np.float64)[rows, target]
+        return np.stack([kept.astype(np.float64), chosen])
 
 
-def _scaled_information(raw: NDArray[np.float64]) -> Sequence[NDArray[np.float64] | None]:
-    """Entropy, WebP and their mean (T + 2 each), scaled to 0 at the start and 1 at the whole; None if it cannot be."""
-    scaled: list[NDArray[np.float64] | None] = []
-    for values in raw:
-        start, whole = values[0], values[-1]
-        scaled.append(np.clip((values - start) / (whole - start), 0, 1) if whole > start else None)
-    both = None if scaled[0] is None or scaled[1] is None else (scaled[0] + scaled[1]) / 2
-    return [*scaled, both]
+def _information(images: FloatArray) -> Floats:
+    return np.array([[shannon_entropy(image), webp_length(image)] for image in eight_bit(images)]).T
+
+
+def _threads() -> ThreadPoolExecutor:
+    """Triangulation and WebP run outside the interpreter's lock, so threads use all cores."""
+    return ThreadPoolExecutor(max_workers=os.cpu_count())

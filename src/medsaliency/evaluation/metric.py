@@ -26,6 +26,30 @@ def check_maps(metric: str, probe: Probe, maps: Tensor) -> None:
         )
 
 
+def check_rngs(metric: str, probe: Probe, rngs: Generators) -> None:
+    """Make sure that there is one generator an image.
+
+    Raises:
+        MedsaliencyError: If there is not.
+    """
+    if len(rngs) != len(probe):
+        raise MedsaliencyError(f"{metric}: expected one generator an image, {len(probe)}, got {len(rngs)}")
+
+
+def check_display_range(metric: str, probe: Probe) -> None:
+    """Make sure that images have an 8-bit form.
+
+    Raises:
+        MedsaliencyError: If a pixel lies outside [0, 1].
+    """
+    low, high = float(probe.images.min()), float(probe.images.max())
+    if low < 0 or high > 1:
+        raise MedsaliencyError(
+            f"{metric}: expected images in display range [0, 1], got {low:.3g} to {high:.3g}; wrap the model in "
+            "Classifier(..., mean=, std=) and give it images before normalization"
+        )
+
+
 class Metric(Protocol):
     """Scores maps: a frozen dataclass whose fields are its parameters. One computation may give several measures."""
 

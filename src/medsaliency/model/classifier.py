@@ -190,15 +190,20 @@ class Classifier:
         if self._unfolded is not None:  # where memory ran out is worth knowing for later passes too
             self._unfolded.batch_size = batch_size
 
-    def logits(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor, *, precise: bool = True) -> Tensor:
         """(N, K) float32 logits of (N, C, H, W) images. A single logit z becomes (-z, z).
+
+        Args:
+            images: In display range.
+            precise: In float32; if not, in the precision of scores that the execution says.
 
         Raises:
             MedsaliencyError: If the images do not fit the module, or an image or a logit is not finite.
         """
         check_images(images, self.channels)
+        low = self.execution.precision == "bfloat16" and not precise
         with self._serving(), torch.no_grad():
-            return torch.cat(self._each(images, lambda part: self._forward(images[part])))
+            return torch.cat(self._each(images, lambda part: self._forward(images[part], low=low)))
 
     def probabilities(self, images: Tensor) -> Tensor:
         """(N, K) float32 probabilities of (N, C, H, W) images: softmax, or sigmoid for the other outputs."""

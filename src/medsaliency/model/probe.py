@@ -13,7 +13,7 @@ from medsaliency.model.classifier import Classifier
 from medsaliency.model.execution import most_images
 from medsaliency.model.passes import Features, Pass
 from medsaliency.model.targets import Logit, Target, Targets
-from medsaliency.types import MedsaliencyError
+from medsaliency.types import Geometry, MedsaliencyError
 
 T = TypeVar("T")
 
@@ -30,9 +30,11 @@ class Probe:
         targets: What is explained of each image: class indices or target objects
             (:mod:`medsaliency.model.targets`); None explains the predicted class.
         lesions: One (H, W) bool tensor or None an image, for metrics that compare with the truth; None for no masks.
+        geometries: The way back to each image's native pixels. Where given, lesions are on native pixels, each of its
+            geometry's ``native_size``.
 
     Raises:
-        MedsaliencyError: If the numbers or shapes of images, targets and lesions differ.
+        MedsaliencyError: If the numbers or shapes of images, targets, lesions and geometries differ.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Probe:
         images: Tensor,
         targets: Targets | None = None,
         lesions: Sequence[Tensor | None] | None = None,
+        *,
+        geometries: Sequence[Geometry] | None = None,
     ) -> None:
         self.classifier = classifier
         self.images = images.to(classifier.device, torch.float32)
@@ -48,10 +52,16 @@ class Probe:
         self.lesions: tuple[Tensor | None, ...] = (None,) * len(images) if lesions is None else tuple(lesions)
         if len(self.lesions) != len(images):
             raise MedsaliencyError(f"expected a lesion mask or None an image, {len(images)}, got {len(self.lesions)}")
-        for i, lesion in enumerate(self.lesions):
-            if lesion is not None and lesion.shape != images.shape[2:]:
+        self.geometries: tuple[Geometry | None, ...] = (
+            (None,) * len(images) if geometries is None else tuple(geometries)
+        )
+        if len(self.geometries) != len(images):
+            raise MedsaliencyError(f"expected a geometry an image, {len(images)}, got {len(self.geometries)}")
+        for i, (lesion, geometry) in enumerate(zip(self.lesions, self.geometries, strict=True)):
+            kind, size = ("image's", images.shape[2:]) if geometry is None else ("native", geometry.native_size)
+            if lesion is not None and tuple(lesion.shape) != tuple(size):
                 raise MedsaliencyError(
-                    f"lesion mask {i}: expected the image's size {tuple(images.shape[2:])}, got {tuple(lesion.shape)}"
+                    f"lesion mask {i}: expected the {kind} size {tuple(size)}, got {tuple(lesion.shape)}"
                 )
         self._logits: Tensor | None = None
         self._input_gradients: Tensor | None = None
@@ -151,6 +161,21 @@ class Probe:
         """
         classifier = self._running(precise)
         return classifier.scores_and_gradients(points, [self.objects[i] for i in owners], precise=precise)
+
+    def logits_of(self, points: Tensor, *, precise: bool = False) -> Tensor:
+        """Logits (P, K) float32 of P other images (P, C, H, W), from the copy that does it with less work.
+
+        For metrics, which follow a class whatever was explained of it.
+
+        Args:
+            points: Images in display range, on any device.
+            precise: In float32, whatever the execution says of scores.
+        """
+        return self._fast.logits(points, precise=precise)
+
+    def probabilities_of(self, points: Tensor, *, precise: bool = False) -> Tensor:
+        """Probabilities (P, K) of P other images (P, C, H, W), as :meth:`logits_of`."""
+        return self.classifier.to_probabilities(self.logits_of(points, precise=precise))
 
     def scores_from_layer(self, activations: Tensor, owner: int) -> Tensor:
         """Score (P,) of one image, had its target layer put out each of ``activations`` (P, K, h, w)."""

@@ -1,0 +1,47 @@
+"""What stands where a pixel is not shown: an image of the same size that says as little as possible of the class."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from medsaliency.types import MedsaliencyError, nearest
+
+Baseline = Literal["mean", "blur", "black"]
+
+
+def check_baseline(metric: str, baseline: str) -> None:
+    """Make sure that ``baseline`` is known.
+
+    Raises:
+        MedsaliencyError: If it is not; the nearest known one is named.
+    """
+    if baseline not in get_args(Baseline):
+        known = ", ".join(get_args(Baseline))
+        raise MedsaliencyError(
+            f"{metric}: expected baseline {known}, got {baseline!r}{nearest(baseline, get_args(Baseline))}"
+        )
+
+
+def make_baseline(images: Tensor, baseline: Baseline, sigma: float = 1 / 14) -> Tensor:
+    """The baseline of each image.
+
+    Args:
+        images: (N, C, H, W) in display range.
+        baseline: "mean", every channel's mean over the image; "blur", the image under a Gaussian; "black", zeros.
+        sigma: Width of the Gaussian as a share of the shorter side, above 0. The default is 16 pixels of 224.
+
+    Returns:
+        (N, C, H, W) float32.
+    """
+    if baseline == "mean":
+        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+    if baseline == "black":
+        return torch.zeros_like(images)
+    width = sigma * min(images.shape[2:])
+    # A border of zeros would darken the rim, and so tell where the image ends.
+    blurred = ndimage.gaussian_filter(images.cpu().numpy(), (0, 0, width, width), mode="nearest")
+    return torch.from_numpy(blurred).to(images)
