@@ -129,6 +129,7 @@ class Sample:
         patient: Unit of splitting and of resampling; the id where unknown.
         lesion: (H, W) bool, True on the lesion, or None where no mask is given.
         geometry: The way back to native pixels.
+        native_lesion: The mask as it was drawn, on the native pixels of ``geometry``, or None where none is given.
     """
 
     id: str
@@ -137,6 +138,7 @@ class Sample:
     patient: str
     lesion: BoolArray | None
     geometry: Geometry
+    native_lesion: BoolArray | None = None
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class Dataset:
             patient=record.patient,
             lesion=lesion,
             geometry=replace(geometry, spacing=raw.spacing, source=record.id),
+            native_lesion=raw.lesion,
         )
 
     def samples(

@@ -1,4 +1,4 @@
-"""What metrics that compare a map with a lesion mask share: when such a comparison is undefined."""
+"""What metrics that compare a map with a lesion mask share: on which pixels they do, and when they cannot."""
 
 from __future__ import annotations
 
@@ -7,23 +7,55 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+from medsaliency.data.images import to_native
+from medsaliency.evaluation.metric import Scores
 from medsaliency.model.probe import Probe
-from medsaliency.types import BoolArray, FloatArray, Score
+from medsaliency.types import BoolArray, FloatArray, Geometry, Score
+
+Compare = Callable[[FloatArray, BoolArray], Score]
+"""Scores a finite map by a lesion on the same pixels, of which at least one is lesion and one is not."""
 
 
-def score_lesions(probe: Probe, maps: Tensor, measure: Callable[[FloatArray, BoolArray], float]) -> list[Score]:
-    """Apply ``measure`` to every map (H, W) and lesion (H, W) that can be compared; say why for the others."""
-    scores = []
-    for saliency, mask in zip(maps.cpu().numpy(), probe.lesions, strict=True):
-        lesion = None if mask is None else mask.cpu().numpy().astype(np.bool_)
-        if lesion is None:
-            scores.append(Score.undefined("no lesion mask"))
-        elif not lesion.any():
-            scores.append(Score.undefined("no lesion pixel at the model's size"))
-        elif lesion.all():
-            scores.append(Score.undefined("the lesion covers the whole image"))
-        elif not np.isfinite(saliency).all():
-            scores.append(Score.undefined("the map is not finite"))
-        else:
-            scores.append(Score(measure(saliency, lesion)))
+def score_lesions(probe: Probe, maps: Tensor, **measures: Compare) -> Scores:
+    """Apply every measure to every map and lesion that can be compared; say why for the others.
+
+    Where the probe knows the way back to native pixels, maps are brought there first, so that lesions are taken as they
+    were drawn and no padding is scored.
+
+    Args:
+        probe: Its lesions and geometries.
+        maps: (N, H, W) on the model's grid.
+        measures: What each measure of the metric computes, by its name.
+
+    Returns:
+        For each measure one score an image.
+    """
+    scores: Scores = {name: [] for name in measures}
+    for saliency, mask, geometry in zip(maps.cpu().numpy(), probe.lesions, probe.geometries, strict=True):
+        pair = _on_the_same_pixels(saliency, mask, geometry)
+        for name, measure in measures.items():
+            scores[name].append(pair if isinstance(pair, Score) else measure(*pair))
     return scores
+
+
+def _on_the_same_pixels(
+    saliency: FloatArray, mask: Tensor | None, geometry: Geometry | None
+) -> tuple[FloatArray, BoolArray] | Score:
+    """The map and the lesion, or why they cannot be compared."""
+    if mask is None:
+        return Score.undefined("no lesion mask")
+    lesion = mask.cpu().numpy().astype(np.bool_)
+    if not lesion.any():
+        return Score.undefined("no lesion pixel")
+    if lesion.all():
+        return Score.undefined("the lesion covers the whole image")
+    if not np.isfinite(saliency).all():
+        return Score.undefined("the map is not finite")
+    return (saliency if geometry is None else to_native(saliency.astype(np.float32), geometry)), lesion
+
+
+def share_on_lesion(weights: FloatArray, lesion: BoolArray) -> float:
+    """Share, in [0, 1], of the sum of ``weights`` (H, W) that lies on the lesion; none is negative, not all are 0."""
+    inside, outside = (float(weights[where].sum(dtype=np.float64)) for where in (lesion, ~lesion))
+    # Not over the sum of all: rounded in another order, that can be the smaller one.
+    return inside / (inside + outside)

@@ -10,7 +10,7 @@ from torch import Tensor
 from medsaliency.evaluation.lesion import score_lesions
 from medsaliency.evaluation.metric import Scores, check_maps
 from medsaliency.model.probe import Probe
-from medsaliency.types import BoolArray, FloatArray, Generators, Measure
+from medsaliency.types import BoolArray, FloatArray, Generators, Measure, Score
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class LesionAUPRC:
         """One score an image; nothing is drawn."""
         del rngs
         check_maps("lesion_auprc", probe, maps)
-        return {"lesion_auprc": score_lesions(probe, maps, _average_precision)}
+        return score_lesions(probe, maps, lesion_auprc=_average_precision)
 
 
-def _average_precision(saliency: FloatArray, lesion: BoolArray) -> float:
-    return float(average_precision_score(lesion.ravel(), saliency.ravel()))
+def _average_precision(saliency: FloatArray, lesion: BoolArray) -> Score:
+    return Score(float(average_precision_score(lesion.ravel(), saliency.ravel())))

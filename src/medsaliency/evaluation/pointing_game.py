@@ -1,4 +1,7 @@
-"""Pointing game: Zhang et al. 2018, doi:10.1007/s11263-017-1059-x, section 4.2."""
+"""Pointing game: Zhang et al. 2018, doi:10.1007/s11263-017-1059-x, section 4.2.
+
+Its strict form is the hit rate of Saporta et al. 2022, doi:10.1038/s42256-022-00536-x.
+"""
 
 from __future__ import annotations
 
@@ -10,42 +13,51 @@ from torch import Tensor
 from medsaliency.evaluation.lesion import score_lesions
 from medsaliency.evaluation.metric import Scores, check_maps
 from medsaliency.model.probe import Probe
-from medsaliency.types import BoolArray, FloatArray, Generators, Measure, MedsaliencyError
+from medsaliency.types import BoolArray, FloatArray, Generators, Measure, MedsaliencyError, Score
 
 
 @dataclass(frozen=True)
 class PointingGame:
-    """Whether the map's highest pixel lies on the lesion.
+    """Whether the map's highest pixel lies on the lesion (hit rate), or no further than a tolerance from it.
 
     Where several pixels share the maximum the score is the share of them that hit, the expected result of picking one
     at random. Without a lesion it is undefined. Costs no model pass.
 
     Args:
-        tolerance: Pixels around the lesion that still count; 0 is strict, 15 the original's (photographs).
+        tolerance: Distance to the lesion that still counts as a hit for ``pointing_game``, as a share of the image's
+            longer side, in [0, 1). The default is the original's 15 pixels on photographs of about 500.
 
     Raises:
-        MedsaliencyError: If ``tolerance`` is negative.
+        MedsaliencyError: If ``tolerance`` is out of its range.
     """
 
-    tolerance: int = 0
+    tolerance: float = 0.03
 
     def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise MedsaliencyError(f"pointing_game: expected tolerance >= 0 pixels, got {self.tolerance}")
+        if not 0 <= self.tolerance < 1:
+            raise MedsaliencyError(
+                f"pointing_game: expected tolerance in [0, 1), got {self.tolerance}; give it as a share of the image's "
+                "longer side (0.03 is 15 of 500 pixels)"
+            )
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """``pointing_game``."""
-        return (Measure("pointing_game", True, (0.0, 1.0), "The map's highest pixel lies on the lesion"),)
+        """``hit_rate`` and ``pointing_game``."""
+        return (
+            Measure("hit_rate", True, (0.0, 1.0), "The map's highest pixel lies on the lesion"),
+            Measure("pointing_game", True, (0.0, 1.0), "The map's highest pixel lies on the lesion or close to it"),
+        )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
-        """One score an image; nothing is drawn."""
+        """Two scores an image; nothing is drawn."""
         del rngs
         check_maps("pointing_game", probe, maps)
-        return {"pointing_game": score_lesions(probe, maps, self._hit)}
+        return score_lesions(probe, maps, hit_rate=_hit, pointing_game=self._close)
 
-    def _hit(self, saliency: FloatArray, lesion: BoolArray) -> float:
-        target = lesion
-        if self.tolerance:
-            target = ndimage.distance_transform_edt(~lesion) <= self.tolerance
-        return float(target[saliency == saliency.max()].mean())
+    def _close(self, saliency: FloatArray, lesion: BoolArray) -> Score:
+        reach = self.tolerance * max(lesion.shape)
+        return _hit(saliency, ndimage.distance_transform_edt(~lesion) <= reach)
+
+
+def _hit(saliency: FloatArray, target: BoolArray) -> Score:
+    return Score(float(target[saliency == saliency.max()].mean()))
