@@ -15,8 +15,7 @@ def test_a_metric_declares_its_measures_and_prints_as_its_provenance(name: str) 
     metric = make_metric(name)
     assert metric.measures
     for measure in metric.measures:
-        assert measure.higher_is_better is True
-        assert measure.bounds == (0, 1)
+        assert measure.bounds[0] < measure.bounds[1]
         assert measure.description
     assert eval(repr(metric), {type(metric).__name__: type(metric)}) == metric  # noqa: S307
     with pytest.raises((FrozenInstanceError, TypeError)):
@@ -25,7 +24,7 @@ def test_a_metric_declares_its_measures_and_prints_as_its_provenance(name: str) 
 
 def test_no_two_metrics_share_the_name_of_a_measure() -> None:
     names = [measure.name for name in METRICS for measure in make_metric(name).measures]
-    assert len(set(names)) == len(names) == 8
+    assert len(set(names)) == len(names)
 
 
 def test_unknown_names_show_the_nearest() -> None:
@@ -39,4 +38,4 @@ def test_unknown_names_show_the_nearest() -> None:
         make_metric("pointing_game", {"tolerence": 3})
     with pytest.raises(MedsaliencyError, match="'lesion_auprc' has no parameter 'ties'; it has none"):
         make_metric("lesion_auprc", {"ties": 1})
-    assert make_metric("pointing_game", {"tolerance": 15}).tolerance == 15
+    assert make_metric("pointing_game", {"tolerance": 0.1}).tolerance == 0.1

@@ -1,0 +1,139 @@
+"""How alike two maps of the same size are: SSIM, rank correlation, HOG and the overlap of their highest pixels.
+
+The first three as Adebayo et al. 2018, arXiv:1810.03292, compare maps. Two maps cannot be compared, and the score is
+undefined with its reason, where one of them is constant or not finite: it then has no structure, and no order, to be
+alike in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from skimage import feature
+from skimage.metrics import structural_similarity
+
+from medsaliency.data.images import scale
+from medsaliency.types import FloatArray, MedsaliencyError, Score
+
+Similarity = Callable[[FloatArray, FloatArray], Score]
+"""Compares two (H, W) maps; 1 for equal ones."""
+WINDOW = 11
+"""Pixels across the Gaussian window of SSIM."""
+CELL, BLOCK = 8, 3
+"""Pixels across a cell of HOG, and cells across a block."""
+
+
+def ssim(a: FloatArray, b: FloatArray) -> Score:
+    """Structural similarity, in [-1, 1]: Wang et al. 2004, doi:10.1109/TIP.2003.819861, in their Gaussian window.
+
+    Args:
+        a: (H, W), scaled here by its own minimum and maximum to [0, 1].
+        b: (H, W), likewise.
+
+    Raises:
+        MedsaliencyError: If the shapes differ.
+    """
+    if undefined := _undefined(a, b, smallest=WINDOW):
+        return undefined
+    found = structural_similarity(  # type: ignore[no-untyped-call]
+        _unit(a), _unit(b), data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    return Score(float(found))
+
+
+def spearman(a: FloatArray, b: FloatArray) -> Score:
+    """Rank correlation of the pixels of two (H, W) maps, in [-1, 1]; equal pixels share their mean rank.
+
+    Raises:
+        MedsaliencyError: If the shapes differ.
+    """
+    return _undefined(a, b) or Score(float(stats.spearmanr(a.ravel(), b.ravel()).statistic))
+
+
+def hog(a: FloatArray, b: FloatArray) -> Score:
+    """Correlation, in [-1, 1], of two maps' histograms of oriented gradients: doi:10.1109/CVPR.2005.177.
+
+    Nine orientations, cells of 8 x 8 pixels, blocks of 3 x 3 cells. An orientation has no sign: a map and its negative
+    are equal.
+
+    Args:
+        a: (H, W), scaled here by its own minimum and maximum to [0, 1].
+        b: (H, W), likewise.
+
+    Raises:
+        MedsaliencyError: If the shapes differ.
+    """
+    if undefined := _undefined(a, b, smallest=CELL * BLOCK):
+        return undefined
+    x, y = (
+        feature.hog(_unit(m), orientations=9, pixels_per_cell=(CELL, CELL), cells_per_block=(BLOCK, BLOCK))
+        for m in (a, b)
+    )
+    if x.min() == x.max() or y.min() == y.max():
+        return Score.undefined("a map has no gradient where HOG looks")
+    return Score(float(np.corrcoef(x, y)[0, 1]))
+
+
+def dice(a: FloatArray, b: FloatArray, share: float = 0.1) -> Score:
+    """Dice coefficient, in [0, 1], of the k highest pixels of one (H, W) map and the k highest of the other.
+
+    Both sets have exactly ``k = round(share * H * W)`` pixels, so that this is the share of one that is in the other.
+    Where a tie leaves open which pixels they are, it is the expected value of choosing in each map at random.
+
+    Args:
+        a: (H, W).
+        b: (H, W).
+        share: Of the pixels, in (0, 1).
+
+    Raises:
+        MedsaliencyError: If the shapes differ or ``share`` is out of its range.
+    """
+    check_share("dice", share)
+    size = round(share * a.size)
+    if undefined := _undefined(a, b):
+        return undefined
+    if not 0 < size < a.size:
+        return Score.undefined("the share is no pixel, or all of them")
+    return Score(min(float((_chance(a, size) * _chance(b, size)).sum() / size), 1.0))
+
+
+SIMILARITIES: dict[str, Similarity] = {"ssim": ssim, "spearman": spearman, "hog": hog, "dice": dice}
+
+
+def check_share(name: str, share: float) -> None:
+    """Make sure that a share of the pixels is one.
+
+    Raises:
+        MedsaliencyError: If it is not in (0, 1).
+    """
+    if not 0 < share < 1:
+        raise MedsaliencyError(f"{name}: expected share in (0, 1), got {share}; give it as a share of the map's pixels")
+
+
+def _undefined(a: FloatArray, b: FloatArray, smallest: int = 1) -> Score | None:
+    """Why two maps cannot be compared, if they cannot; ``smallest`` is the least height and width that will do."""
+    if a.ndim != 2 or a.shape != b.shape:
+        raise MedsaliencyError(f"similarity: expected two maps (H, W) of one size, got {a.shape} and {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return Score.undefined("a map is not finite")
+    if a.min() == a.max() or b.min() == b.max():
+        return Score.undefined("a map is constant")
+    if min(a.shape) < smallest:
+        return Score.undefined("the maps are too small")
+    return None
+
+
+def _unit(saliency: FloatArray) -> NDArray[np.float64]:
+    return scale(saliency).astype(np.float64)
+
+
+def _chance(saliency: FloatArray, size: int) -> NDArray[np.float64]:
+    """How likely each pixel is one of the ``size`` highest, where tied ones are chosen at random."""
+    lowest = np.partition(saliency, -size, axis=None)[-size]  # of the highest values
+    above, tied = saliency > lowest, saliency == lowest
+    left = (size - np.count_nonzero(above)) / np.count_nonzero(tied)
+    chance: NDArray[np.float64] = above + left * tied
+    return chance
