@@ -12,6 +12,7 @@ from torch import nn
 import medsaliency
 from medsaliency.attribution import PANEL
 from medsaliency.attribution.gradient import Gradient
+from medsaliency.evaluation import METRICS
 from medsaliency.evaluation.pointing_game import PointingGame
 from medsaliency.model.targets import Contrast, Probability
 
@@ -59,7 +60,9 @@ def test_evaluate_gives_one_row_an_image_method_and_measure(model: nn.Module, im
     lesion[3:6, 4:9] = True
     maps = {"truth": lesion.float().expand(5, 16, 16), "opposite": 1 - lesion.float().expand(5, 16, 16)}
     table = medsaliency.evaluate(model, images, None, maps, lesions=[lesion, None, lesion, lesion, lesion])
-    assert len(table) == 5 * 2 * 8
+    measures = [measure.name for name in METRICS for measure in METRICS[name]().measures]
+    assert len(table) == 5 * 2 * len(measures)
+    assert list(table["metric"].unique()) == measures
     pointing = table[table["metric"] == "pointing_game"].pivot(index="sample", columns="method", values="value")
     assert pointing["truth"].tolist()[::2] == [1, 1, 1]
     assert pointing["opposite"].tolist()[::2] == [0, 0, 0]
@@ -70,8 +73,8 @@ def test_evaluate_gives_one_row_an_image_method_and_measure(model: nn.Module, im
 def test_methods_and_metrics_of_ones_own_are_taken(model: nn.Module, images: torch.Tensor) -> None:
     maps = medsaliency.explain(model, images, methods={"magnitude": Gradient(sign="absolute")})
     assert float(maps["magnitude"].min()) >= 0
-    table = medsaliency.evaluate(model, images, None, maps, metrics={"near": PointingGame(tolerance=2)})
-    assert table["metric"].unique().tolist() == ["pointing_game"]
+    table = medsaliency.evaluate(model, images, None, maps, metrics={"near": PointingGame(tolerance=0.1)})
+    assert table["metric"].unique().tolist() == ["hit_rate", "pointing_game"]
 
 
 def test_a_single_logit_module_has_two_classes(images: torch.Tensor) -> None:
@@ -99,7 +102,7 @@ def test_target_objects_are_explained_each_for_its_image(model: nn.Module, image
         first["gradient"][0], contrast["gradient"][1], second["gradient"][2], contrast["gradient"][4],
     ]))  # fmt: skip
     maps = {"gradient": mixed}
-    table = medsaliency.evaluate(model, images, targets, maps, metrics="pointing_game")
+    table = medsaliency.evaluate(model, images, targets, maps, metrics="lesion_auprc")
     assert table["target"].tolist() == [0, 0, 2, 1, 0]
 
 

@@ -22,6 +22,7 @@ from medsaliency.attribution import METHODS, PANEL
 from medsaliency.cli import app
 from medsaliency.data.sandbox import CLASSES
 from medsaliency.evaluation import METRICS
+from medsaliency.evaluation.checks import CHECKS
 from medsaliency.model.checkpoint import save
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.small_cnn import SmallCNN
@@ -36,6 +37,7 @@ LINKED = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CH
 ENTRIES = [
     *(("methods", name, factory) for name, factory in METHODS.items()),
     *(("metrics", name, factory) for name, factory in METRICS.items()),
+    *(("checks", name, factory) for name, factory in CHECKS.items()),
 ]
 SECTIONS = {
     "methods": ("Definition", "Parameters", "Cost", "What it does not show", "Differences to other implementations"),
@@ -44,6 +46,8 @@ SECTIONS = {
         *("What it does not establish", "Source"),
     ),
 }
+SECTIONS["checks"] = SECTIONS["metrics"]
+SCORED = [entry for entry in ENTRIES if entry[0] != "methods"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `([\w.]+)` \| `([^`]*)` \|", re.MULTILINE)
 
@@ -63,7 +67,7 @@ def _prose(page: Path) -> str:
     return FENCE.sub("", page.read_text())
 
 
-@pytest.mark.parametrize(("kind", "known"), [("methods", METHODS), ("metrics", METRICS)])
+@pytest.mark.parametrize(("kind", "known"), [("methods", METHODS), ("metrics", METRICS), ("checks", CHECKS)])
 def test_every_key_has_its_page_and_every_page_its_key(kind: str, known: dict[str, Any]) -> None:
     assert {page.stem for page in (REFERENCE / kind).glob("*.md")} == set(known)
 
@@ -87,11 +91,11 @@ def test_a_page_has_its_sections(kind: str, name: str, factory: Any) -> None:
     assert "arXiv:" in text or "doi:" in text
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_a_metric_page_gives_its_measures_and_range(name: str) -> None:
-    text = (REFERENCE / "metrics" / f"{name}.md").read_text()
+@pytest.mark.parametrize(("kind", "name", "factory"), SCORED, ids=[name for _, name, _ in SCORED])
+def test_a_page_gives_its_measures_and_range(kind: str, name: str, factory: Any) -> None:
+    text = (REFERENCE / kind / f"{name}.md").read_text()
     stated = _section(text, "Range and direction")
-    for measure in METRICS[name]().measures:
+    for measure in factory().measures:
         assert measure.name in text
         assert f"{measure.bounds[0]:g} to {measure.bounds[1]:g}" in stated
         assert ("Higher" if measure.higher_is_better else "Lower") + " is better" in stated
@@ -100,9 +104,13 @@ def test_a_metric_page_gives_its_measures_and_range(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "sources"),
     [
-        ("information_curves", ["information_curves.py"]),
+        ("evidence_curves", ["evidence_curves.py"]),
+        ("information_curves", ["information_curves.py", "curve.py"]),
+        ("published_curves", ["published_curves.py", "curve.py"]),
         ("pointing_game", ["pointing_game.py", "lesion.py"]),
-        ("lesion_auprc", ["lesion_auprc.py", "lesion.py"]),
+        *((name, [f"{name}.py", "lesion.py"]) for name in ("lesion_auprc", "relevance_mass", "relevance_rank")),
+        *((name, [f"{name}.py", "lesion.py"]) for name in ("energy_in_lesion", "lesion_overlap")),
+        *((name, [f"{name}.py", "gini.py"]) for name in ("gini", "entropy", "effective_fraction")),
     ],
 )
 def test_a_metric_page_lists_the_reasons_in_its_code(name: str, sources: list[str]) -> None:
@@ -110,6 +118,29 @@ def test_a_metric_page_lists_the_reasons_in_its_code(name: str, sources: list[st
     reasons = set(re.findall(r'Score\.undefined\("([^"]+)"\)', code))
     listed = _section((REFERENCE / "metrics" / f"{name}.md").read_text(), "Undefined when")
     assert reasons
+    assert set(re.findall(r"^\| `([^`]+)` \|", listed, re.MULTILINE)) == reasons
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "of_others"),  # of_others: reasons of similarities that the check does not use
+    [
+        (
+            "parameter_randomization",
+            ["parameter_randomization.py", "similarity.py"],
+            {"the share is no pixel, or all of them"},
+        ),
+        ("max_sensitivity", ["max_sensitivity.py"], set()),
+        (
+            "equivariance",
+            ["equivariance.py", "similarity.py"],
+            {"the maps are too small", "a map has no gradient where HOG looks"},
+        ),
+    ],
+)
+def test_a_check_page_lists_the_reasons_in_its_code(name: str, sources: list[str], of_others: set[str]) -> None:
+    code = "".join((ROOT / "src/medsaliency/evaluation" / source).read_text() for source in sources)
+    reasons = set(re.findall(r'Score\.undefined\("([^"]+)"\)', code)) - of_others
+    listed = _section((REFERENCE / "checks" / f"{name}.md").read_text(), "Undefined when")
     assert set(re.findall(r"^\| `([^`]+)` \|", listed, re.MULTILINE)) == reasons
 
 
@@ -259,7 +290,8 @@ def test_study_fields_are_documented_with_their_defaults() -> None:
 def test_what_is_said_of_a_study_without_sections_holds() -> None:
     bare = config.load_study(None)
     assert list(bare.explain.methods) == list(PANEL)
-    assert list(bare.evaluate.metrics) == list(METRICS)
+    text = (DOCS / "how-to" / "studies.md").read_text()
+    assert list(bare.evaluate.metrics) == re.findall(r"^- `(\w+)`", _section(text, "What is scored"), re.MULTILINE)
     absolute = {name for name, parameters in bare.explain.methods.items() if parameters.get("sign") == "absolute"}
     kinds = {name for name in METHODS if name.endswith("integrated_gradients")}
     assert absolute == {"gradient", "input_x_gradient", "smoothgrad"} | kinds

@@ -25,7 +25,7 @@ def test_what_is_saved_is_what_ran(tmp_path: Path) -> None:
     path.write_text(dump_study(study))
     assert load_study(path) == study
     assert study.explain.methods == {"gradient": {"sign": "signed"}, "random": {}}
-    assert study.evaluate.metrics["information_curves"]["start"] == 0.01
+    assert study.evaluate.metrics["published_curves"]["start"] == 0.01
 
 
 def test_every_field_can_be_overridden() -> None:

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 import medsaliency
+from medsaliency.evaluation.lesion_auprc import LesionAUPRC
 from medsaliency.model.execution import Execution
 from medsaliency.model.targets import Contrast, Probability, Target
 from medsaliency.model.tuning import Tuning, cache_folder
-from medsaliency.study import pipeline
+from medsaliency.study import explaining, pipeline
 from medsaliency.study.config import Study, load_study
 from medsaliency.study.pipeline import run_study
 from medsaliency.study.store import Store
@@ -101,6 +102,42 @@ def test_without_tuning_nothing_is_measured(run: Run, monkeypatch: pytest.Monkey
     model = model_of(store)
     assert model["tuning"] is None
     assert model["execution"] == {**asdict(Execution(32, "contiguous", "bfloat16", "bfloat16")), "exact": False}
+
+
+def test_checks_and_tuned_overlaps_stand_among_the_scores(run: Run) -> None:
+    store = run(
+        "evaluate.metrics=[lesion_overlap]",
+        "evaluate.checks={equivariance: {}, max_sensitivity: {samples: 2}}",
+        "explain.images=6",
+    )
+    scores = store.read_table("scores.parquet")
+    named = ["lesion_iou", "lesion_iou_tuned", "lesion_dice", "lesion_dice_tuned"]
+    assert scores["metric"].unique().tolist()[:4] == named
+    assert {"flip_consistency", "shift_consistency", "max_sensitivity"} < set(scores["metric"])
+    assert (scores.groupby("metric").size() == 6 * 2).all()
+    assert ((scores["reason"] == "") == scores["value"].notna()).all()
+    kinds = store.read_table("timings.parquet").groupby("kind")["name"].unique().map(sorted).to_dict()
+    assert kinds["check"] == ["equivariance", "max_sensitivity"]
+    assert "samples=2" in store.read_json("provenance.json")["checks"]["max_sensitivity"]
+    # A random map is the same whatever is shown, so it never follows a flip; and it never moves either.
+    random = scores[scores["method"] == "random"].groupby("metric")["value"].mean()
+    assert abs(random["flip_consistency"]) < 0.1
+    assert random["max_sensitivity"] == 0
+
+
+def test_lesions_are_compared_on_native_pixels(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Spy(LesionAUPRC):
+        def __call__(self, probe, maps, rngs):
+            sizes = [geometry.native_size for geometry in probe.geometries]
+            seen.append(list(zip(sizes, probe.lesions, strict=True)))
+            return super().__call__(probe, maps, rngs)
+
+    monkeypatch.setattr(explaining, "make_metric", lambda *_: Spy())
+    run("evaluate.metrics=[lesion_auprc]")
+    assert seen
+    assert all(lesion is None or tuple(lesion.shape) == size for batch in seen for size, lesion in batch)
 
 
 @pytest.mark.parametrize("score", ["probability", "contrast"])

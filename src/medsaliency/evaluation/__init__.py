@@ -5,16 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from medsaliency.evaluation.effective_fraction import EffectiveFraction
+from medsaliency.evaluation.energy_in_lesion import EnergyInLesion
+from medsaliency.evaluation.entropy import Entropy
+from medsaliency.evaluation.evidence_curves import EvidenceCurves
+from medsaliency.evaluation.gini import Gini
 from medsaliency.evaluation.information_curves import InformationCurves
 from medsaliency.evaluation.lesion_auprc import LesionAUPRC
+from medsaliency.evaluation.lesion_overlap import LesionOverlap
 from medsaliency.evaluation.metric import Metric
 from medsaliency.evaluation.pointing_game import PointingGame
+from medsaliency.evaluation.published_curves import PublishedCurves
+from medsaliency.evaluation.relevance_mass import RelevanceMass
+from medsaliency.evaluation.relevance_rank import RelevanceRank
 from medsaliency.types import make
 
 METRICS: dict[str, Callable[..., Metric]] = {
+    "evidence_curves": EvidenceCurves,
     "information_curves": InformationCurves,
+    "published_curves": PublishedCurves,
     "pointing_game": PointingGame,
     "lesion_auprc": LesionAUPRC,
+    "relevance_mass": RelevanceMass,
+    "relevance_rank": RelevanceRank,
+    "energy_in_lesion": EnergyInLesion,
+    "lesion_overlap": LesionOverlap,
+    "gini": Gini,
+    "entropy": Entropy,
+    "effective_fraction": EffectiveFraction,
 }
 
 

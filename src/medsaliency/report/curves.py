@@ -26,7 +26,14 @@ _COLORS = (
 _CONTROL_COLORS = ("#6b7480", "#a0a8b2", "#858e99")
 
 _AXES = {"aic": "Images still given the class", "sic": "Probability of the class"}
-_INFORMATION = {"entropy": "entropy", "webp": "WebP length", "mean": "mean of entropy and WebP length"}
+_INFORMATION = {
+    "entropy": "entropy",
+    "webp": "WebP length",
+    "mean": "mean of entropy and WebP length",
+    "entropy_published": "entropy, as published",
+    "webp_published": "WebP length, as published",
+    "mean_published": "mean of entropy and WebP length, as published",
+}
 
 
 @dataclass(frozen=True)

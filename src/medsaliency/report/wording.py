@@ -46,9 +46,41 @@ METRIC_LABELS = {
     "sic_entropy": "SIC entropy",
     "sic_webp": "SIC WebP",
     "sic_mean": "SIC mean",
+    "aic_entropy_published": "AIC entropy, published",
+    "aic_webp_published": "AIC WebP, published",
+    "aic_mean_published": "AIC mean, published",
+    "sic_entropy_published": "SIC entropy, published",
+    "sic_webp_published": "SIC WebP, published",
+    "sic_mean_published": "SIC mean, published",
+    "evidence": "Evidence",
+    "insertion_gain": "Insertion gain",
+    "deletion_gain": "Deletion gain",
+    "place_rank": "Place rank",
+    "evidence_curves": "Evidence curves",
+    "published_curves": "Information curves, published",
     "information_curves": "Information curves",
     "lesion_auprc": "Lesion AUPRC",
     "pointing_game": "Pointing game",
+    "hit_rate": "Hit rate",
+    "energy_in_lesion": "Energy in lesion",
+    "relevance_mass": "Relevance mass",
+    "relevance_rank": "Relevance rank",
+    "lesion_iou": "Lesion IoU",
+    "lesion_dice": "Lesion Dice",
+    "gini": "Gini",
+    "entropy": "Entropy",
+    "effective_fraction": "Effective fraction",
+    "max_sensitivity": "Max-sensitivity",
+    "flip_consistency": "Flip, rank correlation",
+    "flip_overlap": "Flip, overlap",
+    "shift_consistency": "Shift, rank correlation",
+    "shift_overlap": "Shift, overlap",
+    **{
+        f"{kind}_{name}{end}": f"{kind.capitalize()} randomization, {label}{text}"
+        for kind in ("cascading", "independent")
+        for name, label in (("ssim", "SSIM"), ("spearman", "rank correlation"), ("hog", "HOG"))
+        for end, text in (("", ""), ("_margin", ", margin"))
+    },
 }
 UNDEFINED = "undefined"
 

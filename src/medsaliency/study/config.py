@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from medsaliency.attribution import METHODS, PANEL, make_method
 from medsaliency.data import SOURCES
 from medsaliency.evaluation import METRICS, make_metric
+from medsaliency.evaluation.checks import CHECKS, make_check
 from medsaliency.model.execution import MemoryFormat, Precision
 from medsaliency.model.training import Training
 from medsaliency.model.zoo import require
@@ -154,14 +155,20 @@ class ExplainSection(Section):
 
 
 class EvaluateSection(Section):
-    """The metrics."""
+    """The metrics that score maps, and the checks that explain again; a check takes several explanations an image."""
 
-    metrics: Parameters = {"information_curves": {}, "pointing_game": {}, "lesion_auprc": {}}
+    metrics: Parameters = {"evidence_curves": {}, "published_curves": {}, "pointing_game": {}, "lesion_auprc": {}}
+    checks: Parameters = {}
 
     @field_validator("metrics", mode="before")
     @classmethod
     def _resolve(cls, value: Any) -> Any:
         return _resolved(value, METRICS, make_metric, "metric")
+
+    @field_validator("checks", mode="before")
+    @classmethod
+    def _resolve_checks(cls, value: Any) -> Any:
+        return _resolved(value, CHECKS, make_check, "check") if value else {}
 
 
 class StatisticsSection(Section):

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from medsaliency.attribution import make_method, sharing
 from medsaliency.data.dataset import Record
 from medsaliency.evaluation import make_metric
+from medsaliency.evaluation.checks import make_check
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.model.targets import Contrast, Logit, Probability, Target
@@ -39,8 +41,8 @@ def select(records: Sequence[Record], images: int, seed: int) -> list[Record]:
 
 
 def steps_of_a_shard(study: Study) -> int:
-    """Methods, and metrics times methods."""
-    return len(study.explain.methods) * (1 + len(study.evaluate.metrics))
+    """Methods, and metrics and checks times methods."""
+    return len(study.explain.methods) * (1 + len(study.evaluate.metrics) + len(study.evaluate.checks))
 
 
 def explain_shard(
@@ -51,7 +53,7 @@ def explain_shard(
     predictions: pd.DataFrame,
     store: Store,
 ) -> Iterator[str]:
-    """Explain and score the images from ``start`` on, as many as a batch holds; nothing if that was done before.
+    """Explain, score and check the images from ``start`` on, as many as a batch holds; nothing if that was done before.
 
     Maps go into ``maps.zarr``; then scores, curves and seconds as one shard, whose presence says that it is done.
 
@@ -67,7 +69,8 @@ def explain_shard(
         classifier,
         torch.from_numpy(np.stack([s.image for s in samples])),
         targets_of(study, samples, predictions),
-        [None if s.lesion is None else torch.from_numpy(s.lesion) for s in samples],
+        [None if s.native_lesion is None else torch.from_numpy(s.native_lesion) for s in samples],
+        geometries=[s.geometry for s in samples],
     )
     rows: list[dict[str, Any]] = []
     seconds: list[dict[str, Any]] = []
@@ -92,6 +95,21 @@ def explain_shard(
                 ]
             seconds.append(_took("metric", metric, begin, len(samples)))
             yield metric
+    for check, parameters in study.evaluate.checks.items():
+        for method, saliency in maps.items():
+            begin = time.perf_counter()
+
+            def again(other: Probe, method: str = method) -> Tensor:
+                return methods[method](other, [generator(study.seed, s.id, method) for s in samples])
+
+            rngs = [generator(study.seed, s.id, check) for s in samples]
+            for measure, scores in make_check(check, parameters)(probe, again, saliency, rngs).items():
+                rows += [
+                    _row(s, target, method, measure, score)
+                    for s, target, score in zip(samples, probe.targets.tolist(), scores, strict=True)
+                ]
+            seconds.append(_took("check", check, begin, len(samples)))
+            yield check
     _keep_maps(store, explained, samples, start, {name: part.numpy() for name, part in maps.items()})
     table = pd.DataFrame(rows)
     curves = table[table["x"].notna()][["sample", "patient", "method", "metric", "x", "y"]]

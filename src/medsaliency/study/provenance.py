@@ -16,6 +16,7 @@ import torch
 from medsaliency.attribution import make_method
 from medsaliency.data.dataset import SPLITS, Dataset
 from medsaliency.evaluation import make_metric
+from medsaliency.evaluation.checks import make_check
 from medsaliency.model.checkpoint import fingerprint
 from medsaliency.model.classifier import Classifier
 from medsaliency.study.config import Study
@@ -72,6 +73,7 @@ def describe(
         },
         "methods": {n: repr(make_method(n, p)) for n, p in study.explain.methods.items()},
         "metrics": {n: repr(make_metric(n, p)) for n, p in study.evaluate.metrics.items()},
+        "checks": {n: repr(make_check(n, p)) for n, p in study.evaluate.checks.items()},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, cast
 
@@ -11,10 +12,15 @@ import pandas as pd
 
 from medsaliency.attribution import CONTROLS
 from medsaliency.evaluation import make_metric
+from medsaliency.evaluation.check import Check
+from medsaliency.evaluation.checks import make_check
+from medsaliency.evaluation.metric import Metric
 from medsaliency.report.contents import Case, Contents
+from medsaliency.report.verdicts import is_curve
 from medsaliency.statistics.comparison import against, exclusions, summarize
 from medsaliency.statistics.curves import aggregate
 from medsaliency.statistics.performance import performance
+from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap
 from medsaliency.study.config import Study, load_study
 from medsaliency.study.store import Store
 from medsaliency.types import Measure, generator
@@ -32,8 +38,9 @@ def gather(store: Store, study: Study, samples: Sequence[str]) -> None:
         "method": {name: i for i, name in enumerate(study.explain.methods)},
         "metric": {name: i for i, name in enumerate(measures_of(study))},
     }
-    for kind in ("scores", "curves"):
-        table = _shards(store, kind)
+    tables = {kind: _shards(store, kind) for kind in ("scores", "curves")}
+    tables["scores"] = pd.concat([tables["scores"], _tuned(study, **tables)], ignore_index=True)
+    for kind, table in tables.items():
         keys = pd.DataFrame({column: table[column].map(places) for column, places in order.items()})
         store.write_table(f"{kind}.parquet", table.loc[keys.sort_values(list(order)).index].reset_index(drop=True))
     timings = _shards(store, "timings").groupby(["kind", "name"], sort=False, as_index=False).sum()
@@ -54,7 +61,8 @@ def write_statistics(store: Store) -> None:
     store.write_table("statistics/summary.parquet", summarize(scores, **how))
     store.write_table("statistics/against_random.parquet", against(scores, "random", measures_of(study), **how))
     store.write_table("statistics/exclusions.parquet", exclusions(scores))
-    store.write_table("statistics/curves.parquet", aggregate(curves, **how))
+    information = curves[curves["metric"].map(is_curve).astype(bool)]
+    store.write_table("statistics/curves.parquet", aggregate(information, **how))
 
 
 def measure(study: Study, predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
@@ -64,9 +72,32 @@ def measure(study: Study, predictions: pd.DataFrame, classes: Sequence[str]) -> 
 
 
 def measures_of(study: Study) -> dict[str, Measure]:
-    """Every measure of the study's metrics by name, in order."""
-    metrics = [make_metric(name, parameters) for name, parameters in study.evaluate.metrics.items()]
-    return {measure.name: measure for metric in metrics for measure in metric.measures}
+    """Every measure of the study's metrics and checks by name, in order."""
+    scored = [make_metric(name, parameters) for name, parameters in study.evaluate.metrics.items()]
+    checked = [make_check(name, parameters) for name, parameters in study.evaluate.checks.items()]
+    every: list[Metric | Check] = [*scored, *checked]
+    found = {measure.name: measure for each in every for measure in each.measures}
+    return {name: measure for own in found.values() for name, measure in _with_tuned(own)}
+
+
+def _with_tuned(measure: Measure) -> list[tuple[str, Measure]]:
+    """A measure by its name and, where thresholds are tuned for it, what it is then."""
+    if measure.name not in OVERLAPS:
+        return [(measure.name, measure)]
+    text = measure.description.replace("Otsu's threshold", "a threshold tuned on other patients")
+    tuned = replace(measure, name=f"{measure.name}_tuned", description=text)
+    return [(measure.name, measure), (tuned.name, tuned)]
+
+
+def _tuned(study: Study, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``scores`` for overlaps at a threshold tuned on other patients; an overlap without a curve keeps why."""
+    overlaps = scores[scores["metric"].isin(OVERLAPS)]
+    images = overlaps.drop_duplicates("sample").set_index("sample")
+    labels = dict(zip(images.index.astype(str), images["label"], strict=True))
+    found = tuned_overlap(curves, labels, seed=study.seed)
+    found["target"] = found["sample"].map(images["target"])
+    undefined = overlaps[overlaps["value"].isna()]
+    return pd.concat([found, undefined.assign(metric=undefined["metric"] + "_tuned")])[scores.columns]
 
 
 def report_contents(store: Store) -> Contents:
