@@ -1,0 +1,160 @@
+"""What metrics are judged on: trained networks, images whose lesion is known, and maps of known worth.
+
+A map's worth is known where it is made from the truth: the oracle is the lesion itself, the misplaced oracle the same
+shape in a wrong place, and random maps know nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from medsaliency.data.dataset import EVALUATION
+from medsaliency.model import checkpoint
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.tuning import tune
+from medsaliency.study.config import Study, load_study
+from medsaliency.study.pipeline import load_data, predict, read_split, train_model
+from medsaliency.types import BoolArray, FloatArray, Sample, generator
+
+SIZE = 128
+ARCHITECTURES = ("small_cnn", "resnet18", "repvgg_a0")
+RECIPES: dict[str, dict[str, float]] = {
+    "sandbox": {"epochs": 14, "batch_size": 32, "learning_rate": 2e-3},
+    # Few images: small steps, wide changes of the images and a long way.
+    "breast-ultrasound": {
+        "epochs": 45,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "rotation": 15,
+        "zoom": 0.2,
+        "shift": 0.1,
+        "patience": 20,
+    },
+    "brain-mri": {"epochs": 6, "batch_size": 32, "learning_rate": 2e-3},
+    "chest-xray": {"epochs": 14, "batch_size": 32, "learning_rate": 1e-3},
+}
+"""How a network is trained on each set."""
+SHAPE_BLUR = 2.0
+"""Pixels by which masks are blurred to maps, so that what lies next to a lesion comes before what is far from it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network and the images it is judged on.
+
+    Args:
+        data: Name of the set.
+        architecture: Of the network.
+        seed: Of its training.
+        classifier: The network.
+        accuracy: On all evaluation images.
+        samples: Images of the set; only those it classifies right and, where the set has masks, with a lesion.
+        predicted: What the network says of each.
+    """
+
+    data: str
+    architecture: str
+    seed: int
+    classifier: Classifier
+    accuracy: float
+    samples: tuple[Sample, ...]
+    predicted: tuple[int, ...]
+
+
+def study_of(data: str, architecture: str, seed: int, root: Path | None) -> Study:
+    """The study whose network is trained."""
+    return load_study(
+        None,
+        **{
+            "name": data,
+            "seed": seed,
+            "data.source": "sandbox" if data == "sandbox" else "manifest",
+            "data.root": None if root is None or data == "sandbox" else str(root / data),
+            "data.size": SIZE,
+            "model.architecture": architecture,
+            **{f"training.{field}": value for field, value in RECIPES[data].items()},
+        },
+    )
+
+
+def make_case(
+    data: str, architecture: str, seed: int, *, root: Path | None, cache: Path, images: int, lesions: bool = True
+) -> Case:
+    """Train the network, or take it from the cache, and choose its images.
+
+    Args:
+        data: Name of the set.
+        architecture: Of the network.
+        seed: Of the split, the training and the choice of images.
+        root: Folder that holds the sets.
+        cache: Folder of trained networks.
+        images: At most.
+        lesions: Whether only images with a lesion mask are wanted.
+    """
+    study = study_of(data, architecture, seed, root)
+    dataset = load_data(study)
+    everything = read_split(study, dataset, EVALUATION)
+    folder = cache / f"{data}-{architecture}-{seed}"
+    if not folder.exists():
+        predictions = train_model(study, dataset, everything, folder)
+    else:
+        predictions = predict(checkpoint.load(folder), everything)
+    classifier = checkpoint.load(folder)
+    said = dict(zip(predictions["sample"], predictions["predicted"], strict=True))
+    right = [s for s in everything if said[s.id] == s.label]
+    wanted = [s for s in right if not lesions or (s.lesion is not None and s.lesion.any() and not s.lesion.all())]
+    wanted.sort(key=lambda s: generator(seed, s.id, "validity").random())
+    chosen = tuple(wanted[:images])
+    tune(classifier, stack(chosen[:16]), cache=cache / "tuning")
+    return Case(
+        data, architecture, seed, classifier, len(right) / len(everything), chosen, tuple(said[s.id] for s in chosen)
+    )
+
+
+def oracle(lesion: BoolArray) -> FloatArray:
+    """The lesion, slightly blurred: what an explanation would be that knows where the truth lies."""
+    return ndimage.gaussian_filter(lesion.astype(np.float32), SHAPE_BLUR, mode="constant")
+
+
+def misplaced(sample: Sample, rng: np.random.Generator, tries: int = 200) -> FloatArray:
+    """The lesion's shape elsewhere on the tissue, as far from the lesion's own pixels as a few hundred draws find.
+
+    It is turned, mirrored and moved at random, and lies on pixels that are not black, so that it shows the model as
+    much of the body as the lesion does.
+    """
+    assert sample.lesion is not None
+    tissue = ndimage.binary_fill_holes(ndimage.gaussian_filter(sample.image.mean(axis=0), 1.0) > 0.05)
+    best, least = None, np.inf
+    for _ in range(tries):
+        shape = np.rot90(sample.lesion, rng.integers(4))
+        shape = shape[:, ::-1] if rng.integers(2) else shape
+        rows, columns = np.nonzero(shape)
+        piece = shape[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        room = (sample.lesion.shape[0] - piece.shape[0], sample.lesion.shape[1] - piece.shape[1])
+        top, left = (int(rng.integers(r + 1)) for r in room)
+        moved = np.zeros_like(sample.lesion)
+        moved[top : top + piece.shape[0], left : left + piece.shape[1]] = piece
+        cost = (moved & sample.lesion).sum() + 0.5 * (moved & ~tissue).sum()
+        if cost < least:
+            best, least = moved, cost
+        if least == 0:
+            break
+    assert best is not None
+    return oracle(best)
+
+
+def noise(shape: tuple[int, int], rng: np.random.Generator, sigma: float = 0.0) -> FloatArray:
+    """A random map: white noise, or noise blurred to spots as large as an explanation's."""
+    white = rng.standard_normal(shape).astype(np.float32)
+    return ndimage.gaussian_filter(white, sigma) if sigma else white
+
+
+def stack(samples: Sequence[Sample]) -> torch.Tensor:
+    """Their images, (N, C, H, W)."""
+    return torch.from_numpy(np.stack([s.image for s in samples]))
