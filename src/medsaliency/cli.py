@@ -32,6 +32,9 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data before a model does.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 out = Console()
+HEADLINES = ("evidence", "sic_webp", "sic_webp_published", "pointing_game", "lesion_auprc")
+"""Measures of the table at the end of a study, where there are any of them."""
+MOST_COLUMNS = 6
 
 Overrides = Annotated[
     list[str] | None,
@@ -290,12 +293,16 @@ def _finish(store: Store) -> None:
     _print_accuracy(store.read_json("statistics/performance.json"))
     summary = store.read_table("statistics/summary.parquet")
     means = summary[summary["images"] > 0].pivot(index="method", columns="metric", values="mean")
-    measures = [name for name in summary["metric"].unique() if name in means]
-    columns = [Column(name.replace("_", "\n", 1), justify="right", no_wrap=True) for name in measures]
-    table = Table(Column("\nmean of", no_wrap=True), *columns, box=None, padding=(0, 1, 0, 0))  # fits 80 columns
+    every = [name for name in summary["metric"].unique() if name in means]
+    measures = [name for name in HEADLINES if name in every] or every
+    measures = measures[:MOST_COLUMNS]
+    columns = [Column(name.replace("_", "\n", 2), justify="right", no_wrap=True) for name in measures]
+    table = Table(Column("\n\nmean of", no_wrap=True), *columns, box=None, padding=(0, 1, 0, 0))  # fits 80 columns
     for method in summary["method"].unique():
         table.add_row(method_label(str(method)), *(f"{means.loc[method, name]:.3f}" for name in measures))
     out.print(table)
+    if left := len(every) - len(measures):
+        out.print(f"{left} more measures are in the report.")
     out.print(f"Report: {(store.path / 'report.html').resolve()}", soft_wrap=True)
 
 
