@@ -102,6 +102,28 @@ def test_curves_name_who_beats_random_and_who_does_not(contents: Contents) -> No
     assert "Worse than random" not in text
 
 
+def test_evidence_names_whose_place_matters_and_whose_is_not_shown_to(contents: Contents) -> None:
+    means = {"gradient": (0.1, -0.1, 0.3), "grad_cam": (0.6, 0.5, 0.7), "random": (0.0, -0.1, 0.1)}
+    text = said(study(contents, "evidence", means, {"gradient": AROUND, "grad_cam": ABOVE}), "Evidence")
+    assert "more than random maps do: Grad-CAM (0.600 [0.500, 0.700])." in text
+    assert "Not shown to mark what matters to the model: Gradient (0.100 [−0.100, 0.300])." in text
+    assert said(curves(contents, ABOVE, ABOVE), "Evidence") == ""
+
+
+def test_curves_name_methods_with_the_same_verdicts_together(contents: Contents) -> None:
+    one = curves(contents, ABOVE, ABOVE)
+    two = study(one, "sic_webp", {"gradient": (0.6, 0.5, 0.7), "random": (0.6, 0.5, 0.7)}, {"gradient": AROUND})
+    both = replace(
+        two,
+        summary=pd.concat([one.summary, two.summary, two.summary.assign(method="grad_cam")[:1]]),
+        against_random=pd.concat(
+            [one.against_random, two.against_random, two.against_random.assign(method="grad_cam")[:1]]
+        ),
+    )
+    text = said(both, "Information curves")
+    assert "Gradient and Grad-CAM beat random on SIC entropy, but are not shown to on SIC WebP." in text
+
+
 def test_curves_name_who_is_worse_than_random(contents: Contents) -> None:
     text = said(curves(contents, BELOW, ABOVE), "Information curves")
     assert (

@@ -43,7 +43,7 @@ class Finding:
 
 def findings(contents: Contents) -> list[Finding]:
     """Return all findings, in reading order."""
-    parts = (accuracy, patients, lesions, information, noise, further, few, exclusions)
+    parts = (accuracy, patients, evidence, lesions, information, noise, further, few, exclusions)
     return [finding for part in parts for finding in part(contents)]
 
 
@@ -67,6 +67,24 @@ def patients(contents: Contents) -> list[Finding]:
         return []
     text = "No image names its patient: images of one patient may be in training and evaluation alike, which flatters"
     return [Finding("Patients", f"{text} the model, and the intervals, which take images as independent.", "caution")]
+
+
+def evidence(contents: Contents) -> list[Finding]:
+    """State for which methods it matters to the model where the map is, more than for random maps."""
+    metric = "evidence"
+    if not has_values(contents, metric):
+        return []
+    topic, result = "Evidence", []
+    grouped = _grouped(explanations(contents), partial(paired_verdict, contents, metric=metric))
+    if grouped["better"]:
+        text = (
+            "What these maps mark matters to the model more than the same marks elsewhere, and more than random maps do"
+        )
+        result.append(Finding(topic, f"{text}: {_scored(contents, grouped['better'], metric)}.", "support"))
+    if rest := [*grouped["open"], *grouped["worse"]]:
+        text = f"Not shown to mark what matters to the model: {_scored(contents, rest, metric)}."
+        result.append(Finding(topic, text, "caution"))
+    return result
 
 
 def lesions(contents: Contents) -> list[Finding]:
@@ -124,11 +142,14 @@ def information(contents: Contents) -> list[Finding]:
     if everywhere:
         text = f"{_names(everywhere)} {_beat(everywhere)} random on {which}: the interval of the paired difference is"
         result.append(Finding(topic, text + " beyond zero.", "support"))
+    alike: dict[tuple[str, ...], list[str]] = {}
     for method in somewhere:
-        wins = [metric_label(name) for name, verdict in verdicts[method].items() if verdict == "better"]
-        rest = [metric_label(name) for name, verdict in verdicts[method].items() if verdict != "better"]
-        text = f"{method_label(method)} beats random on {listing(wins)}, but is not shown to on {listing(rest)}."
-        result.append(Finding(topic, text, "caution"))
+        alike.setdefault(tuple(name for name in curves if verdicts[method][name] == "better"), []).append(method)
+    for wins, names in alike.items():
+        rest = [metric_label(name) for name in curves if name not in wins]
+        are = "is" if len(names) == 1 else "are"
+        text = f"{_names(names)} {_beat(names)} random on {listing(metric_label(name) for name in wins)}"
+        result.append(Finding(topic, f"{text}, but {are} not shown to on {listing(rest)}.", "caution"))
     if nowhere:
         text = f"Not shown to beat random on any information-curve measure: {_names(nowhere)}."
         result.append(Finding(topic, text, "caution"))
@@ -178,7 +199,7 @@ def further(contents: Contents) -> list[Finding]:
     """State for every other measure which methods beat random by the paired difference, and which do not."""
     result = []
     for metric in metrics(contents):
-        if is_curve(metric) or metric == "lesion_auprc" or not has_values(contents, metric):
+        if is_curve(metric) or metric in ("evidence", "lesion_auprc") or not has_values(contents, metric):
             continue
         grouped = _grouped(explanations(contents), partial(paired_verdict, contents, metric=metric))
         if grouped["better"]:
