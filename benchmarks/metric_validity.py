@@ -129,7 +129,7 @@ def judge(case: Case, metric: Metric, known: Mapping[str, Tensor], methods: Mapp
             "left_out": float(np.isnan(everywhere).mean()),
             "icc": icc(redrawn),
         }
-    return {"measures": rows, "seconds_a_map": took / (len(case.samples) * len(maps))}
+    return {"measures": rows, "images": len(case.samples), "seconds_a_map": took / (len(case.samples) * len(maps))}
 
 
 def _few(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -190,7 +190,7 @@ def _measure(arguments: argparse.Namespace, found: dict[str, Any], data: str, ar
     if not missing:
         return
     case = make_case(data, architecture, seed, root=arguments.data, cache=arguments.cache, images=arguments.images)
-    row.update(accuracy=case.accuracy, images=len(case.samples))
+    row["accuracy"] = case.accuracy
     known = known_maps(case)
     methods = method_maps(case, (*METHODS, "edge", "center_gaussian"))
     for metric in missing:

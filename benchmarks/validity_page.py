@@ -43,13 +43,10 @@ def tables(found: dict[str, Any]) -> str:
     text = []
     for data in dict.fromkeys(name.split(" ")[0] for name in found["cases"]):
         cases = {name: case for name, case in found["cases"].items() if name.split(" ")[0] == data}
-        nets = ", ".join(
-            f"{name.split(' ', 1)[1]} (accuracy {case['accuracy']:.2f}, {case['images']} images)"
-            for name, case in cases.items()
-        )
+        nets = ", ".join(f"{name.split(' ', 1)[1]} (accuracy {case['accuracy']:.2f})" for name, case in cases.items())
         text += [f"### {data}", "", f"Networks (architecture and seed): {nets}.", ""]
-        text += ["| measure | " + " | ".join(COLUMNS.values()) + " | seconds a map |"]
-        text += ["|---" * (len(COLUMNS) + 2) + "|"]
+        text += ["| measure | " + " | ".join(COLUMNS.values()) + " | networks, images | seconds a map |"]
+        text += ["|---" * (len(COLUMNS) + 3) + "|"]
         text += [_row(cases, metric, measure) for metric, measure in _measures(cases)]
         text.append("")
     return "\n".join(text)
@@ -77,7 +74,9 @@ def _measures(cases: dict[str, Any]) -> list[tuple[str, str]]:
 def _row(cases: dict[str, Any], metric: str, measure: str) -> str:
     judged = [case["metrics"][metric] for case in cases.values() if metric in case["metrics"]]
     cells = [_cell([j["measures"][measure][key] for j in judged]) for key in COLUMNS]
-    return f"| `{measure}` | " + " | ".join([*cells, f"{np.mean([j['seconds_a_map'] for j in judged]):.2g}"]) + " |"
+    cells.append(f"{len(judged)}, {sum(j['images'] for j in judged)}")
+    cells.append(f"{np.mean([j['seconds_a_map'] for j in judged]):.2g}")
+    return f"| `{measure}` | " + " | ".join(cells) + " |"
 
 
 def _cell(values: list[float]) -> str:
