@@ -106,6 +106,7 @@ def test_a_page_gives_its_measures_and_range(kind: str, name: str, factory: Any)
     [
         ("evidence_curves", ["evidence_curves.py"]),
         ("information_curves", ["information_curves.py", "curve.py"]),
+        *((name, [f"{name}.py"]) for name in ("insertion_deletion", "road", "infidelity")),
         ("published_curves", ["published_curves.py", "curve.py"]),
         ("pointing_game", ["pointing_game.py", "lesion.py"]),
         *((name, [f"{name}.py", "lesion.py"]) for name in ("lesion_auprc", "relevance_mass", "relevance_rank")),

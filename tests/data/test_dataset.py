@@ -25,6 +25,18 @@ def test_a_sample_carries_its_record_and_geometry():
     assert sample.geometry.source == "b"
 
 
+def test_a_sample_keeps_its_mask_on_native_pixels():
+    lesion = np.zeros((40, 60), bool)
+    lesion[20, 30] = True
+    sample = dataset(Raw(np.ones((1, 40, 60), np.float32), lesion)).sample(RECORDS[0], size=6)
+    assert sample.lesion is not None
+    assert not sample.lesion.any()  # lost on the model's grid
+    assert sample.native_lesion is not None
+    assert sample.native_lesion.shape == sample.geometry.native_size
+    np.testing.assert_array_equal(sample.native_lesion, lesion)
+    assert dataset(Raw(np.ones((1, 40, 60), np.float32))).sample(RECORDS[0], size=6).native_lesion is None
+
+
 def test_a_mask_of_another_size_and_nan_are_refused_by_name():
     with pytest.raises(MedsaliencyError, match=r"^b: expected a lesion mask of the image's size \(4, 6\).*\(6, 4\)"):
         dataset(Raw(np.ones((1, 4, 6), np.float32), np.ones((6, 4), bool))).sample(RECORDS[1], 6)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from medsaliency.attribution import make_method, sharing
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
-from medsaliency.types import MedsaliencyError, generator
+from medsaliency.types import Geometry, MedsaliencyError, Resize, generator
 
 
 class Counting(nn.Module):
@@ -98,3 +98,16 @@ def test_lesions_that_do_not_fit_are_refused() -> None:
     with pytest.raises(MedsaliencyError, match=r"lesion mask 1: expected the image's size \(8, 8\), got \(4, 4\)"):
         Probe(classifier, IMAGES, [0, 1, 0], [None, small, None])
     assert Probe(classifier, IMAGES, [0, 1, 0]).lesions == (None, None, None)
+
+
+def test_with_geometries_lesions_are_on_native_pixels() -> None:
+    classifier = Classifier(Counting(), ["a", "b"])
+    geometries = [Geometry((16, 12), (Resize((16, 12), (8, 8)),)), Geometry((8, 8)), Geometry((5, 5))]
+    lesions = [torch.ones(16, 12, dtype=torch.bool), torch.ones(8, 8, dtype=torch.bool), None]
+    probe = Probe(classifier, IMAGES, [0, 1, 0], lesions, geometries=geometries)
+    assert probe.geometries == tuple(geometries)
+    assert Probe(classifier, IMAGES, [0, 1, 0]).geometries == (None, None, None)
+    with pytest.raises(MedsaliencyError, match=r"expected a geometry an image, 3, got 2"):
+        Probe(classifier, IMAGES, [0, 1, 0], lesions, geometries=geometries[:2])
+    with pytest.raises(MedsaliencyError, match=r"lesion mask 0: expected the native size \(16, 12\), got \(8, 8\)"):
+        Probe(classifier, IMAGES, [0, 1, 0], [lesions[1], None, None], geometries=geometries)

@@ -10,7 +10,9 @@ from medsaliency.evaluation.energy_in_lesion import EnergyInLesion
 from medsaliency.evaluation.entropy import Entropy
 from medsaliency.evaluation.evidence_curves import EvidenceCurves
 from medsaliency.evaluation.gini import Gini
+from medsaliency.evaluation.infidelity import Infidelity
 from medsaliency.evaluation.information_curves import InformationCurves
+from medsaliency.evaluation.insertion_deletion import InsertionDeletion
 from medsaliency.evaluation.lesion_auprc import LesionAUPRC
 from medsaliency.evaluation.lesion_overlap import LesionOverlap
 from medsaliency.evaluation.metric import Metric
@@ -18,12 +20,16 @@ from medsaliency.evaluation.pointing_game import PointingGame
 from medsaliency.evaluation.published_curves import PublishedCurves
 from medsaliency.evaluation.relevance_mass import RelevanceMass
 from medsaliency.evaluation.relevance_rank import RelevanceRank
+from medsaliency.evaluation.road import ROAD
 from medsaliency.types import make
 
 METRICS: dict[str, Callable[..., Metric]] = {
     "evidence_curves": EvidenceCurves,
     "information_curves": InformationCurves,
     "published_curves": PublishedCurves,
+    "insertion_deletion": InsertionDeletion,
+    "road": ROAD,
+    "infidelity": Infidelity,
     "pointing_game": PointingGame,
     "lesion_auprc": LesionAUPRC,
     "relevance_mass": RelevanceMass,
