@@ -5,20 +5,20 @@ Each measure is a metric that was tried; none is part of the library. All follow
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medsaliency.evaluation.baselines import make_baseline
+from medsaliency.evaluation.baselines import baselines_of
 from medsaliency.evaluation.curve import FRACTIONS, scaled_information, score_curve
 from medsaliency.evaluation.delaunay import reveal
-from medsaliency.evaluation.information import eight_bit, shannon_entropy, webp_length
+from medsaliency.evaluation.evidence_curves import EvidenceCurves
+from medsaliency.evaluation.information import amounts, eight_bit
 from medsaliency.evaluation.metric import Scores
 from medsaliency.evaluation.ranking import counts, places, rank
+from medsaliency.evaluation.threads import in_threads
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, Measure, Score
 
@@ -48,7 +48,7 @@ class Candidates:
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
         """Nine scores an image."""
-        bases = make_baseline(probe.images, "blur", 0.1875).cpu().numpy()
+        bases = baselines_of(probe, "blur", EvidenceCurves().sigma).cpu().numpy()
         scores: Scores = {name: [] for name in NAMES}
         for i, (saliency, rng) in enumerate(zip(maps.cpu().numpy(), rngs, strict=True)):
             image, target = probe.images[i].cpu().numpy(), int(probe.targets[i])
@@ -89,10 +89,8 @@ def _mixed(image: np.ndarray, base: np.ndarray, order: np.ndarray, many: np.ndar
 
 
 def _webp(steps: np.ndarray) -> np.ndarray | None:
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        lengths = list(pool.map(webp_length, eight_bit(steps)))
-    entropies = [shannon_entropy(step) for step in eight_bit(steps)]
-    return scaled_information(np.array([entropies, lengths]))["webp"]
+    held = in_threads(lambda step: amounts(step[None]), eight_bit(steps))
+    return scaled_information(np.concatenate(held, axis=1))["webp"]
 
 
 def _scaled(performance: np.ndarray, axis: np.ndarray | None) -> Score:

@@ -111,7 +111,7 @@ def test_a_page_gives_its_measures_and_range(kind: str, name: str, factory: Any)
         ("pointing_game", ["pointing_game.py", "lesion.py"]),
         *((name, [f"{name}.py", "lesion.py"]) for name in ("lesion_auprc", "relevance_mass", "relevance_rank")),
         *((name, [f"{name}.py", "lesion.py"]) for name in ("energy_in_lesion", "lesion_overlap")),
-        *((name, [f"{name}.py", "gini.py"]) for name in ("gini", "entropy", "effective_fraction")),
+        *((name, [f"{name}.py", "magnitudes.py"]) for name in ("gini", "entropy", "effective_fraction")),
     ],
 )
 def test_a_metric_page_lists_the_reasons_in_its_code(name: str, sources: list[str]) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from medsaliency.evaluation.gini import Gini, score_magnitudes
+from medsaliency.evaluation.gini import Gini
+from medsaliency.evaluation.magnitudes import score_magnitudes
 
 
 def score(probe, *maps):

@@ -11,7 +11,7 @@ import pytest
 import saliency.core as pair
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
@@ -91,3 +91,13 @@ def call_model(probe: Probe) -> Callable[[int], CallModel]:
         return call
 
     return of_image
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """Small and curved: its gradients move under noise, and no map predicts what hiding costs exactly."""
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 3))
+    draw = torch.Generator().manual_seed(0)
+    for values in module.parameters():
+        values.data = torch.randn(values.shape, generator=draw)
+    return module

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from captum import metrics as peer
-from torch import Tensor, nn
+from torch import Tensor
 
 from medsaliency.attribution.input_x_gradient import InputXGradient
 from medsaliency.evaluation.infidelity import Infidelity, hide, patch_sums
@@ -19,16 +19,6 @@ SAMPLES, SIDE, TARGETS = 40, 4, [2, 0, 1]
 
 def rngs() -> list[np.random.Generator]:
     return [generator(0, str(i), "infidelity") for i in range(len(TARGETS))]
-
-
-@pytest.fixture
-def network() -> nn.Module:
-    """Curved, so that no map predicts what hiding costs exactly."""
-    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 3))
-    draw = torch.Generator().manual_seed(0)
-    for values in module.parameters():
-        values.data = torch.randn(values.shape, generator=draw)
-    return module
 
 
 def test_as_captum_s_raw_and_scaled(network) -> None:

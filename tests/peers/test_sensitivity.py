@@ -7,7 +7,7 @@ import pytest
 import torch
 from captum.attr import Saliency
 from captum.metrics import sensitivity_max
-from torch import Tensor, nn
+from torch import Tensor
 
 from medsaliency.attribution.gradient import Gradient
 from medsaliency.evaluation.max_sensitivity import MaxSensitivity
@@ -20,16 +20,6 @@ SAMPLES, RADIUS, TARGETS = 6, 0.1, [2, 0, 1]
 
 def rngs() -> list[np.random.Generator]:
     return [generator(0, str(i), "max_sensitivity") for i in range(len(TARGETS))]
-
-
-@pytest.fixture
-def network() -> nn.Module:
-    """Curved, so that its gradients move under noise."""
-    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 3))
-    draw = torch.Generator().manual_seed(0)
-    for values in module.parameters():
-        values.data = torch.randn(values.shape, generator=draw)
-    return module
 
 
 @pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")

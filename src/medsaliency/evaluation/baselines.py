@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from medsaliency.model.probe import Probe
 from medsaliency.types import MedsaliencyError, nearest
 
 Baseline = Literal["mean", "blur", "black"]
@@ -24,6 +25,11 @@ def check_baseline(metric: str, baseline: str) -> None:
         raise MedsaliencyError(
             f"{metric}: expected baseline {known}, got {baseline!r}{nearest(baseline, get_args(Baseline))}"
         )
+
+
+def baselines_of(probe: Probe, baseline: Baseline, sigma: float) -> Tensor:
+    """The baseline of each of a probe's images, (N, C, H, W), made once for all metrics and maps."""
+    return probe.once(("baseline", baseline, sigma), lambda: make_baseline(probe.images, baseline, sigma))
 
 
 def make_baseline(images: Tensor, baseline: Baseline, sigma: float = 1 / 14) -> Tensor:

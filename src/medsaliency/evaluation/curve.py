@@ -5,10 +5,13 @@ Kapishnikov et al. 2019, arXiv:1906.02825, section 4.2.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from medsaliency.types import Curve, Score
+from medsaliency.evaluation.ranking import ascending
+from medsaliency.types import Curve, Measure, MedsaliencyError, Score
 
 Floats = NDArray[np.float64]
 FRACTIONS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.10, 0.13, 0.21, 0.34, 0.50, 0.75)
@@ -19,6 +22,74 @@ INFORMATION_WORDS = {
     "webp": "WebP length",
     "mean": "mean of entropy and WebP length",
 }
+
+
+class Parameters(Protocol):
+    """What all information curves are set by; see :class:`~medsaliency.evaluation.information_curves`."""
+
+    @property
+    def fractions(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def start(self) -> float: ...  # noqa: D102
+    @property
+    def minimum(self) -> float: ...  # noqa: D102
+    @property
+    def points(self) -> int: ...  # noqa: D102
+
+
+def check_curve(name: str, metric: Parameters, own: bool = True, wanted: str = "") -> None:
+    """Make sure that a metric's parameters are in their range.
+
+    Args:
+        name: Of the metric.
+        metric: Holds them.
+        own: Whether those are that it alone has.
+        wanted: What is wanted of those, after a comma.
+
+    Raises:
+        MedsaliencyError: If one is not.
+    """
+    in_range = 0 <= metric.start < 1 and 0 <= metric.minimum <= 1 and metric.points >= 2
+    if not ascending(metric.fractions) or not in_range or not own:
+        raise MedsaliencyError(
+            f"{name}: expected fractions ascending in (0, 1), start in [0, 1), minimum in [0, 1], points >= 2{wanted}, "
+            f"got {metric}"
+        )
+
+
+def curve_measures(sic: str, ending: str = "", text: str = "") -> tuple[Measure, ...]:
+    """``aic_entropy``, ``aic_webp``, ``aic_mean`` and likewise ``sic_``, with an ending.
+
+    Args:
+        sic: What SIC follows.
+        ending: Of the names.
+        text: Before the name of the curve in the descriptions.
+    """
+    return tuple(
+        Measure(
+            f"{kind}_{name}{ending}",
+            True,
+            (0.0, 1.0),
+            f"Area under {text}{kind.upper()}: {performance} against {INFORMATION_WORDS[name]}",
+        )
+        for kind, performance in (("aic", "still predicted (1) or not (0)"), ("sic", sic))
+        for name in INFORMATION
+    )
+
+
+def score_curves(performance: Floats, amounts: Floats, *, minimum: float, points: int) -> list[Score]:
+    """The scores of :func:`curve_measures`, in order, of one image.
+
+    Args:
+        performance: (2, T + 2) of the start image, the T steps and the whole, for AIC and for SIC.
+        amounts: (2, T + 2) entropies and WebP lengths.
+        minimum: Lowest performance of the whole image that counts.
+        points: Grid points of the area.
+    """
+    scaled = scaled_information(amounts)
+    return [
+        score_curve(own, scaled[name], minimum=minimum, points=points) for own in performance for name in INFORMATION
+    ]
 
 
 def score_curve(performance: Floats, information: Floats | None, *, minimum: float, points: int) -> Score:

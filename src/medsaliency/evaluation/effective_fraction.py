@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from medsaliency.evaluation.gini import Magnitudes, score_magnitudes
+from medsaliency.evaluation.magnitudes import Magnitudes, score_magnitudes
 from medsaliency.evaluation.metric import Scores, check_maps
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, Measure, MedsaliencyError

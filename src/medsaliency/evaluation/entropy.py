@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scipy import stats
 from torch import Tensor
 
-from medsaliency.evaluation.gini import Magnitudes, score_magnitudes
+from medsaliency.evaluation.magnitudes import Magnitudes, score_magnitudes
 from medsaliency.evaluation.metric import Scores, check_maps
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, Measure

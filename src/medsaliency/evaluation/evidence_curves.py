@@ -15,15 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsaliency.evaluation.baselines import Baseline, check_baseline, make_baseline
+from medsaliency.evaluation.baselines import Baseline, baselines_of, check_baseline
 from medsaliency.evaluation.metric import Scores, check_maps, check_rngs
-from medsaliency.evaluation.ranking import counts, places, rank
+from medsaliency.evaluation.ranking import ascending, counts, places, rank
+from medsaliency.evaluation.revealing import mixed_logits
 from medsaliency.model.probe import Probe
 from medsaliency.types import Curve, FloatArray, Generators, Measure, MedsaliencyError, Score
 
 Performance = Literal["probability", "logit"]
-AT_ONCE = 2**25
-"""Numbers of images held at once."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,8 @@ class EvidenceCurves:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fractions", tuple(self.fractions))
         check_baseline("evidence_curves", self.baseline)
-        ascending = all(a < b for a, b in zip((0.0, *self.fractions), (*self.fractions, 1.0), strict=True))
-        ascending = ascending and bool(self.fractions)
-        if not ascending or self.placements < 1 or not self.sigma > 0 or self.score not in get_args(Performance):
+        in_range = ascending(self.fractions) and self.placements >= 1 and self.sigma > 0
+        if not in_range or self.score not in get_args(Performance):
             raise MedsaliencyError(
                 "evidence_curves: expected fractions ascending in (0, 1), placements >= 1, sigma above 0 and score "
                 f"probability or logit, got {self}"
@@ -111,19 +109,11 @@ class EvidenceCurves:
 
     def _follow(self, probe: Probe, i: int, masks: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Performance of insertion and deletion, (1 + placements, T) each."""
-        base = probe.once(
-            ("baseline", self.baseline, self.sigma), lambda: make_baseline(probe.images, self.baseline, self.sigma)
-        )[i]
-        image, target = probe.images[i], int(probe.targets[i])
-        flat = masks.flatten(0, 1)[:, None].to(image.device)
-        at_once = max(1, AT_ONCE // (2 * image.numel()))
-        parts = []
-        for part in flat.split(at_once):
-            shown = torch.cat([torch.where(part, image, base), torch.where(part, base, image)])
-            logits = probe.logits_of(shown)
-            values = logits if self.score == "logit" else probe.classifier.to_probabilities(logits)
-            parts.append(values[:, target].reshape(2, -1).double().cpu())
-        insertion, deletion = torch.cat(parts, dim=1).reshape(2, *masks.shape[:2]).numpy()
+        base = baselines_of(probe, self.baseline, self.sigma)[i]
+        logits = mixed_logits(probe, i, base, masks.flatten(0, 1)).flatten(0, 1)
+        values = logits if self.score == "logit" else probe.classifier.to_probabilities(logits)
+        followed = values[:, int(probe.targets[i])].double().cpu()
+        insertion, deletion = followed.reshape(2, *masks.shape[:2]).numpy()
         return insertion, deletion
 
     def _judge(self, insertion: NDArray[np.float64], deletion: NDArray[np.float64]) -> dict[str, Score]:

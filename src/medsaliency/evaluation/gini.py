@@ -5,18 +5,15 @@ Proposed as the sparsity of explanations by Chalasani et al. 2020, arXiv:1810.06
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from medsaliency.evaluation.magnitudes import Magnitudes, score_magnitudes
 from medsaliency.evaluation.metric import Scores, check_maps
 from medsaliency.model.probe import Probe
-from medsaliency.types import Generators, Measure, Score
-
-Magnitudes = NDArray[np.float64]
+from medsaliency.types import Generators, Measure
 
 
 @dataclass(frozen=True)
@@ -36,22 +33,6 @@ class Gini:
         del rngs
         check_maps("gini", probe, maps)
         return {"gini": score_magnitudes(maps, _gini)}
-
-
-def score_magnitudes(maps: Tensor, measure: Callable[[Magnitudes], float]) -> list[Score]:
-    """Apply ``measure`` to the magnitudes (H * W,) of every map (H, W) that has any; say why for the others."""
-    scores = []
-    for saliency in maps.cpu().numpy():
-        magnitudes = np.abs(saliency.astype(np.float64)).ravel()
-        if not np.isfinite(magnitudes).all():
-            scores.append(Score.undefined("the map is not finite"))
-        elif not magnitudes.any():
-            scores.append(Score.undefined("the map is zero everywhere"))
-        elif len(magnitudes) == 1:
-            scores.append(Score.undefined("the map has one pixel only"))
-        else:
-            scores.append(Score(measure(magnitudes)))
-    return scores
 
 
 def _gini(magnitudes: Magnitudes) -> float:

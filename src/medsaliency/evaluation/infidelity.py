@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 from torch import Tensor
 
-from medsaliency.evaluation.baselines import Baseline, check_baseline, make_baseline
+from medsaliency.evaluation.baselines import Baseline, baselines_of, check_baseline
 from medsaliency.evaluation.metric import Scores, check_maps, check_rngs
 from medsaliency.evaluation.ranking import IntArray
 from medsaliency.model.probe import Probe
@@ -104,9 +104,8 @@ class Infidelity:
 
     def _hidden_scores(self, probe: Probe, corners: IntArray, side: int) -> Floats:
         """Scores (N, 1 + samples) of the whole images and of those with a patch hidden, by the images' own targets."""
-        key = ("baseline", self.baseline, self.sigma)
-        bases = probe.once(key, lambda: make_baseline(probe.images, self.baseline, self.sigma))
-        found = [probe.scores(probe.images, range(len(probe)), precise=True)[:, None]]
+        bases = baselines_of(probe, self.baseline, self.sigma)
+        found = [probe.own_scores[:, None]]
         for at in range(0, self.samples, probe.together):
             part = corners[:, at : at + probe.together]
             hidden = [

@@ -37,6 +37,11 @@ def eight_bit(images: NDArray[np.float32]) -> Uint8Image:
     return np.round(images * 255).astype(np.uint8)
 
 
+def amounts(images: Uint8Image) -> NDArray[np.float64]:
+    """Entropy and WebP length, (2, T), of images (T, C, H, W)."""
+    return np.array([[shannon_entropy(image), webp_length(image)] for image in images]).T
+
+
 def _pillow(image: Uint8Image) -> Image.Image:
     if len(image) == 3:
         return Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))

@@ -7,8 +7,7 @@ leaves to chance is settled here; what is wrong with the measure itself is not: 
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -16,29 +15,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medsaliency.evaluation.curve import (
-    FRACTIONS,
-    INFORMATION,
-    INFORMATION_WORDS,
-    Floats,
-    scaled_information,
-    score_curve,
-)
-from medsaliency.evaluation.information import eight_bit, shannon_entropy, webp_length
+from medsaliency.evaluation.curve import FRACTIONS, Floats, check_curve, curve_measures, score_curves
+from medsaliency.evaluation.information import amounts, eight_bit
 from medsaliency.evaluation.metric import Scores, check_display_range, check_maps, check_rngs
 from medsaliency.evaluation.ranking import IntArray, counts, rank
+from medsaliency.evaluation.revealing import AT_ONCE
+from medsaliency.evaluation.threads import in_threads
 from medsaliency.model.probe import Probe
-from medsaliency.types import FloatArray, Generators, Measure, MedsaliencyError, Score
+from medsaliency.types import FloatArray, Generators, Measure, Score
 
 Performance = Literal["probability", "logit"]
-AT_ONCE = 2**25
-"""Numbers of revealed images held at once."""
 
 
 class Revealed(NamedTuple):
     """The steps of one image from one start: ``images`` (T, C, H, W), and ``information`` (2, T) of each."""
 
     images: FloatArray
+    information: Floats
+
+
+class End(NamedTuple):
+    """Of one image, the start or the whole: ``performance`` (2, 1) for AIC and SIC, and ``information`` (2, 1)."""
+
+    performance: Floats
     information: Floats
 
 
@@ -83,28 +82,13 @@ class InformationCurves:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fractions", tuple(self.fractions))
-        ascending = all(a < b for a, b in zip((0.0, *self.fractions), (*self.fractions, 1.0), strict=True))
-        in_range = 0 <= self.start < 1 and self.starts >= 1 and 0 <= self.minimum <= 1 and self.points >= 2
-        if not ascending or not in_range or self.score not in get_args(Performance):
-            raise MedsaliencyError(
-                "information_curves: expected fractions ascending in (0, 1), start in [0, 1), starts >= 1, score "
-                f"probability or logit, minimum in [0, 1] and points >= 2, got {self}"
-            )
+        own = self.starts >= 1 and self.score in get_args(Performance)
+        check_curve("information_curves", self, own, ", starts >= 1 and score probability or logit")
 
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``aic_entropy``, ``aic_webp``, ``aic_mean`` and likewise ``sic_``."""
-        performance = {"aic": "still predicted (1) or not (0)", "sic": self.score}
-        return tuple(
-            Measure(
-                f"{kind}_{name}",
-                True,
-                (0.0, 1.0),
-                f"Area under {kind.upper()}: {text} against {INFORMATION_WORDS[name]}",
-            )
-            for kind, text in performance.items()
-            for name in INFORMATION
-        )
+        return curve_measures(self.score)
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
         """Six scores an image, each with its curve. Each generator draws the start pixels, then the order of ties.
@@ -124,96 +108,82 @@ class InformationCurves:
         ]
         rankings = [rank(saliency, rng) for saliency, rng in zip(maps.cpu().numpy(), rngs, strict=True)]
         ends = self._ends(probe, starts)
-        follow = _Follow(self, probe)
         finite = torch.isfinite(maps).flatten(1).all(dim=1).tolist()
         scores: Scores = {measure.name: [] for measure in self.measures}
         group = max(1, AT_ONCE // (probe.images[0].numel() * self.starts * len(self.fractions)))
         for first in range(0, len(probe), group):
             part = range(first, min(first + group, len(probe)))
-            tasks = [(i, start) for i in part for start in starts[i]]
-            with _threads() as pool:
-                revealed = list(pool.map(lambda task: self._reveal(probe, task[0], task[1], rankings[task[0]]), tasks))
-            shown = torch.from_numpy(np.concatenate([r.images for r in revealed]))
-            performance = follow(shown, [i for i in part for _ in range(self.starts * len(self.fractions))])
-            performance = performance.reshape(2, len(part), self.starts, len(self.fractions)).mean(axis=2)
-            information = np.stack([r.information for r in revealed]).reshape(len(part), self.starts, 2, -1).mean(1)
-            for at, i in enumerate(part):
-                steps = np.concatenate([ends[i][0], performance[:, at], ends[i][1]], axis=1)
-                amounts = np.concatenate([ends[i][2], information[at], ends[i][3]], axis=1)
-                for name, score in self._scores(steps, amounts, finite[i]).items():
-                    scores[name].append(score)
+            performance, information = self._mean_over_starts(probe, part, starts, rankings)
+            for i, steps, held in zip(part, performance, information, strict=True):
+                start, whole = ends[i]
+                found = (
+                    score_curves(
+                        np.concatenate([start.performance, steps, whole.performance], axis=1),
+                        np.concatenate([start.information, held, whole.information], axis=1),
+                        minimum=self.minimum,
+                        points=self.points,
+                    )
+                    if finite[i]
+                    else [Score.undefined("the map is not finite")] * len(scores)
+                )
+                for own, score in zip(scores.values(), found, strict=True):
+                    own.append(score)
         return scores
 
-    def _scores(self, performance: Floats, amounts: Floats, finite: bool) -> dict[str, Score]:
-        """The six scores of one image from its (2, T + 2) performances and (2, T + 2) amounts of information."""
-        if not finite:
-            return {measure.name: Score.undefined("the map is not finite") for measure in self.measures}
-        scaled = scaled_information(amounts)
-        return {
-            f"{kind}_{name}": score_curve(values, scaled[name], minimum=self.minimum, points=self.points)
-            for kind, values in zip(("aic", "sic"), performance, strict=True)
-            for name in INFORMATION
-        }
+    def _mean_over_starts(
+        self, probe: Probe, part: Sequence[int], starts: list[list[IntArray]], rankings: list[IntArray] | None
+    ) -> tuple[Floats, Floats]:
+        """Performance and information, (n, 2, T) each, of the steps of n images; without rankings of the start."""
+        tasks = [(i, start) for i in part for start in starts[i]]
 
-    def _ends(self, probe: Probe, starts: list[list[IntArray]]) -> list[tuple[Floats, Floats, Floats, Floats]]:
-        """For each image: performance at the start and of the whole (2, 1 each), information likewise.
+        def reveal(task: tuple[int, IntArray]) -> Revealed:
+            return self._reveal(probe, *task, None if rankings is None else rankings[task[0]])
+
+        revealed = in_threads(reveal, tasks)
+        steps = len(revealed[0].images)
+        shown = torch.from_numpy(np.concatenate([each.images for each in revealed]))
+        performance = self._performance(probe, probe.logits_of(shown), np.repeat([i for i, _ in tasks], steps))
+        information = np.stack([each.information for each in revealed])
+        return (
+            performance.reshape(2, len(part), self.starts, steps).mean(axis=2).swapaxes(0, 1),
+            information.reshape(len(part), self.starts, 2, steps).mean(axis=1),
+        )
+
+    def _ends(self, probe: Probe, starts: list[list[IntArray]]) -> list[tuple[End, End]]:
+        """The start and the whole of each image.
 
         They do not depend on the map, so that all methods with the same start pixels share them.
         """
-        key = (type(self), self.score, *(start.tobytes() for own in starts for start in own))
-        return probe.once(key, lambda: self._measure_ends(probe, starts))
 
-    def _measure_ends(self, probe: Probe, starts: list[list[IntArray]]) -> list[tuple[Floats, Floats, Floats, Floats]]:
-        tasks = [(i, start) for i, own in enumerate(starts) for start in own]
-        nothing = np.empty(0, dtype=np.int64)
-        with _threads() as pool:
-            first = list(pool.map(lambda task: self._reveal(probe, task[0], task[1], nothing), tasks))
-            whole = list(pool.map(lambda image: _information(image[None]), probe.images.cpu().numpy()))
-        follow = _Follow(self, probe)
-        owners = range(len(probe))
-        low = follow(torch.from_numpy(np.concatenate([r.images for r in first])), np.repeat(owners, self.starts))
-        low = low.reshape(2, len(probe), self.starts).mean(axis=2)
-        high = follow(probe.images, owners)
-        amounts = np.stack([r.information for r in first]).reshape(len(probe), self.starts, 2, 1).mean(axis=1)
-        return [(low[:, i, None], high[:, i, None], amounts[i], whole[i]) for i in owners]
+        def measure() -> list[tuple[End, End]]:
+            everyone = range(len(probe))
+            low = map(End, *self._mean_over_starts(probe, everyone, starts, None))
+            performance = self._performance(probe, probe.logits, np.arange(len(probe)))
+            held = in_threads(lambda image: amounts(eight_bit(image[None])), probe.images.cpu().numpy())
+            return list(zip(low, map(End, performance.T[:, :, None], held), strict=True))
 
-    def _reveal(self, probe: Probe, i: int, start: IntArray, ranking: IntArray) -> Revealed:
-        """The steps of image ``i`` from one start; with an empty ranking the start alone."""
+        return probe.once((type(self), self.score, *(s.tobytes() for own in starts for s in own)), measure)
+
+    def _reveal(self, probe: Probe, i: int, start: IntArray, ranking: IntArray | None) -> Revealed:
+        """The steps of image ``i`` from one start; without a ranking the start alone."""
         from medsaliency.evaluation.delaunay import reveal
 
         image = probe.images[i].cpu().numpy()
-        if not len(ranking):
-            steps = reveal(image, start, ranking, ranking)
+        if ranking is None:
+            nothing = np.empty(0, dtype=np.int64)
+            steps = reveal(image, start, nothing, nothing)
         else:
             steps = reveal(image, start, ranking, counts(self.fractions, len(ranking)))[1:]
-        return Revealed(steps, _information(steps))
+        return Revealed(steps, amounts(eight_bit(steps)))
 
-
-class _Follow:
-    """What AIC and SIC follow: performance (2, P) of P images, each by the class of the image that owns it."""
-
-    def __init__(self, metric: InformationCurves, probe: Probe) -> None:
-        self.metric = metric
-        self.probe = probe
-        self.targets = probe.targets.cpu().numpy()
-
-    def __call__(self, images: Tensor, owners: range | list[int] | IntArray) -> Floats:
-        logits = self.probe.logits_of(images)
-        classifier = self.probe.classifier
-        probabilities = classifier.to_probabilities(logits).cpu().numpy().astype(np.float64)
-        target = self.targets[np.asarray(owners)]
-        rows = np.arange(len(target))
+    def _performance(self, probe: Probe, logits: Tensor, owners: IntArray) -> Floats:
+        """What AIC and SIC follow, (2, P), of logits (P, K), each by the class of the image that owns it."""
+        probabilities = probe.classifier.to_probabilities(logits)
+        own = torch.from_numpy(owners).to(logits.device)
+        target = probe.targets[own]
+        rows = torch.arange(len(target), device=logits.device)
         chosen = probabilities[rows, target]
-        kept = probabilities.argmax(axis=1) == target if classifier.output == "softmax" else chosen > 0.5
-        if self.metric.score == "logit":
-            chosen = logits.cpu().numpy().astype(np.float64)[rows, target]
-        return np.stack([kept.astype(np.float64), chosen])
-
-
-def _information(images: FloatArray) -> Floats:
-    return np.array([[shannon_entropy(image), webp_length(image)] for image in eight_bit(images)]).T
-
-
-def _threads() -> ThreadPoolExecutor:
-    """Triangulation and WebP run outside the interpreter's lock, so threads use all cores."""
-    return ThreadPoolExecutor(max_workers=os.cpu_count())
+        kept = probabilities.argmax(dim=1) == target if probe.classifier.output == "softmax" else chosen > 0.5
+        followed = logits[rows, target] if self.score == "logit" else chosen
+        found: Floats = torch.stack([kept.double(), followed.double()]).cpu().numpy()
+        return found

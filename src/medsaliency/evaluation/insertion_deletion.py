@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsaliency.evaluation.baselines import Baseline, check_baseline, make_baseline
+from medsaliency.evaluation.baselines import Baseline, baselines_of, check_baseline
 from medsaliency.evaluation.metric import Scores, check_maps, check_rngs
 from medsaliency.evaluation.ranking import counts
-from medsaliency.evaluation.revealing import best_pixels, class_probabilities
+from medsaliency.evaluation.revealing import best_pixels, mixed_logits
 from medsaliency.model.probe import Probe
 from medsaliency.types import Curve, Generators, Measure, MedsaliencyError, Score
 
@@ -95,18 +95,17 @@ class InsertionDeletion:
 
     def _follow(self, probe: Probe, masks: Tensor) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """True shares (T + 2,), and the class's probability (N, T + 2) at each of them for every measure."""
-        bases = {name: self._baseline(probe, name) for name in self.baselines}
-
-        def show(i: int) -> Tensor:
-            image, mask = probe.images[i], masks[i, :, None].to(probe.images.device)
-            inserted = [torch.where(mask, image, base[i]) for base in bases.values()]
-            deleted = [torch.where(mask, base[i], image) for base in bases.values()]
-            return torch.cat(inserted + deleted)
-
-        found = class_probabilities(probe, show, 2 * len(bases) * masks.shape[1])
+        bases = {name: baselines_of(probe, name, self.sigma) for name in self.baselines}
+        logits = torch.stack(
+            [
+                torch.stack([mixed_logits(probe, i, base[i], masks[i]) for base in bases.values()], dim=1)
+                for i in range(len(probe))
+            ]
+        )  # (N, 2, bases, T, K), inserted before deleted
+        found = probe.classifier.to_probabilities(logits.flatten(0, 3)).reshape(len(probe), -1, logits.shape[-1])
         steps = _of_class(probe, found).reshape(len(probe), 2 * len(bases), -1)
-        whole = self._end(probe, "whole", probe.images)
-        low = {name: self._end(probe, ("baseline", name, self.sigma), base) for name, base in bases.items()}
+        whole = _of_class(probe, probe.probabilities[:, None])
+        low = {name: self._end(probe, name, base) for name, base in bases.items()}
         ends = [*((low[name], whole) for name in bases), *((whole, low[name]) for name in bases)]
         curves = {
             measure.name: np.concatenate([first, steps[:, at], last], axis=1)
@@ -115,15 +114,10 @@ class InsertionDeletion:
         pixels = masks[0, 0].numel()
         return np.array([0, *counts(self.fractions, pixels), pixels]) / pixels, curves
 
-    def _baseline(self, probe: Probe, name: Baseline) -> Tensor:
-        key = ("baseline", name, self.sigma)
-        return probe.once(key, lambda: make_baseline(probe.images, name, self.sigma))
-
-    def _end(self, probe: Probe, key: object, images: Tensor) -> NDArray[np.float64]:
-        """The class's probability (N, 1) of images that do not depend on the map, so that all methods share it."""
-        return probe.once(
-            ("insertion_deletion", key), lambda: _of_class(probe, probe.probabilities_of(images)[:, None])
-        )
+    def _end(self, probe: Probe, name: Baseline, base: Tensor) -> NDArray[np.float64]:
+        """The class's probability (N, 1) of the baselines, which do not depend on the map: all methods share it."""
+        key = ("insertion_deletion", name, self.sigma)
+        return probe.once(key, lambda: _of_class(probe, probe.probabilities_of(base)[:, None]))
 
 
 def _of_class(probe: Probe, probabilities: Tensor) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,20 @@ from numpy.typing import NDArray
 from medsaliency.types import FloatArray
 
 IntArray = NDArray[np.int64]
+
+
+def ascending(shares: Sequence[float]) -> bool:
+    """Whether there are shares and they ascend within (0, 1), no two alike."""
+    return bool(shares) and all(a < b for a, b in pairwise((0.0, *shares, 1.0)))
+
+
+def chance_of_highest(saliency: FloatArray, size: int) -> NDArray[np.float64]:
+    """How likely each pixel of a map (H, W) is one of the ``size`` highest, where tied ones are chosen at random."""
+    lowest = np.partition(saliency, -size, axis=None)[-size]  # of the highest values
+    above, tied = saliency > lowest, saliency == lowest
+    left = (size - np.count_nonzero(above)) / np.count_nonzero(tied)
+    chance: NDArray[np.float64] = above + left * tied
+    return chance
 
 
 def rank(saliency: FloatArray, rng: np.random.Generator) -> IntArray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
 from medsaliency.evaluation.lesion import score_lesions
 from medsaliency.evaluation.metric import Scores, check_maps
+from medsaliency.evaluation.ranking import chance_of_highest
 from medsaliency.model.probe import Probe
 from medsaliency.types import BoolArray, FloatArray, Generators, Measure, Score
 
@@ -37,8 +37,4 @@ class RelevanceRank:
 
 def _rank(saliency: FloatArray, lesion: BoolArray) -> Score:
     size = int(lesion.sum())
-    lowest = np.partition(saliency, -size, axis=None)[-size]  # of the k highest values
-    above, tied = saliency > lowest, saliency == lowest
-    # The tied pixels fill the places that are left; each of them is as likely to be taken.
-    hits = lesion[above].sum() + (size - above.sum()) * lesion[tied].mean()
-    return Score(float(hits / size))
+    return Score(float(chance_of_highest(saliency, size)[lesion].sum() / size))

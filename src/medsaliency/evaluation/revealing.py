@@ -12,6 +12,9 @@ from medsaliency.evaluation.ranking import counts, places, rank
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators
 
+AT_ONCE = 2**25
+"""Numbers of changed images held at once."""
+
 
 def best_pixels(maps: Tensor, rngs: Generators, fractions: Sequence[float]) -> Tensor:
     """Masks of exactly the k best pixels of each map, for each share; ties in a random order.
@@ -30,6 +33,26 @@ def best_pixels(maps: Tensor, rngs: Generators, fractions: Sequence[float]) -> T
     return torch.from_numpy(found[:, None] < many[:, None]).reshape(len(maps), len(many), *shape)
 
 
+def mixed_logits(probe: Probe, i: int, base: Tensor, masks: Tensor) -> Tensor:
+    """What the model says as masks show image ``i`` on a base, and as they put the base into the image.
+
+    Args:
+        probe: Gives the image and the model.
+        i: The image's number.
+        base: (C, H, W), what stands where the image does not.
+        masks: (P, H, W) bool.
+
+    Returns:
+        (2, P, K) logits: of the image where a mask is True, and of the base there.
+    """
+    image, flat = probe.images[i], masks[:, None].to(probe.images.device)
+    parts = []
+    for part in flat.split(max(1, AT_ONCE // (2 * image.numel()))):
+        shown = torch.cat([torch.where(part, image, base), torch.where(part, base, image)])
+        parts.append(probe.logits_of(shown).unflatten(0, (2, -1)))
+    return torch.cat(parts, dim=1)
+
+
 def class_probabilities(
     probe: Probe, show: Callable[[int], Tensor], steps: int, *, at_once: int | None = None
 ) -> Tensor:
@@ -41,8 +64,7 @@ def class_probabilities(
         steps: T.
         at_once: Images in memory together; None takes some hundred, fewer where they are large.
     """
-    pixels = probe.images[0].numel()
-    group = max(1, (at_once or max(1, 2**25 // pixels)) // max(steps, 1))
+    group = max(1, (at_once or AT_ONCE // probe.images[0].numel()) // max(steps, 1))
     parts = []
     for start in range(0, len(probe), group):
         shown = torch.cat([show(i) for i in range(start, min(start + group, len(probe)))])

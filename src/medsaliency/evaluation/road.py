@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from torch import Tensor
 
 from medsaliency.evaluation.metric import Scores, check_maps, check_rngs
-from medsaliency.evaluation.ranking import counts, places, rank
+from medsaliency.evaluation.ranking import ascending, counts, places, rank
 from medsaliency.evaluation.revealing import class_probabilities
 from medsaliency.model.probe import Probe
 from medsaliency.types import BoolArray, Curve, FloatArray, Generators, Measure, MedsaliencyError, Score
@@ -46,8 +46,7 @@ class ROAD:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fractions", tuple(self.fractions))
-        ascending = all(a < b for a, b in zip((0.0, *self.fractions), (*self.fractions, 1.0), strict=True))
-        if not ascending or not self.fractions or not 0 <= self.noise < np.inf:
+        if not ascending(self.fractions) or not 0 <= self.noise < np.inf:
             raise MedsaliencyError(f"road: expected fractions ascending in (0, 1) and noise of 0 or more, got {self}")
 
     @property
@@ -137,6 +136,9 @@ def impute(image: FloatArray, removed: BoolArray, weights: sparse.csr_array) -> 
 
     Returns:
         (C, H, W) float32, the other pixels as they were.
+
+    Raises:
+        MedsaliencyError: If the solution is not found.
     """
     where = removed.ravel()
     rows = weights[where]
@@ -146,5 +148,7 @@ def impute(image: FloatArray, removed: BoolArray, weights: sparse.csr_array) -> 
     for channel in filled[:1] if gray else filled:
         known = channel[~removed].astype(np.float64)
         start = np.full(inner.shape[0], known.mean())
-        channel[removed], _ = cg(inner, -(outer @ known), x0=start, rtol=TOLERANCE)
+        channel[removed], failed = cg(inner, -(outer @ known), x0=start, rtol=TOLERANCE)
+        if failed:
+            raise MedsaliencyError(f"road: the imputation of {where.sum()} pixels did not converge; remove fewer")
     return np.repeat(filled[:1], len(image), axis=0) if gray else filled

@@ -16,6 +16,7 @@ from skimage import feature
 from skimage.metrics import structural_similarity
 
 from medsaliency.data.images import scale
+from medsaliency.evaluation.ranking import chance_of_highest
 from medsaliency.types import FloatArray, MedsaliencyError, Score
 
 Similarity = Callable[[FloatArray, FloatArray], Score]
@@ -97,7 +98,7 @@ def dice(a: FloatArray, b: FloatArray, share: float = 0.1) -> Score:
         return undefined
     if not 0 < size < a.size:
         return Score.undefined("the share is no pixel, or all of them")
-    return Score(min(float((_chance(a, size) * _chance(b, size)).sum() / size), 1.0))
+    return Score(min(float((chance_of_highest(a, size) * chance_of_highest(b, size)).sum() / size), 1.0))
 
 
 SIMILARITIES: dict[str, Similarity] = {"ssim": ssim, "spearman": spearman, "hog": hog, "dice": dice}
@@ -128,12 +129,3 @@ def _undefined(a: FloatArray, b: FloatArray, smallest: int = 1) -> Score | None:
 
 def _unit(saliency: FloatArray) -> NDArray[np.float64]:
     return scale(saliency).astype(np.float64)
-
-
-def _chance(saliency: FloatArray, size: int) -> NDArray[np.float64]:
-    """How likely each pixel is one of the ``size`` highest, where tied ones are chosen at random."""
-    lowest = np.partition(saliency, -size, axis=None)[-size]  # of the highest values
-    above, tied = saliency > lowest, saliency == lowest
-    left = (size - np.count_nonzero(above)) / np.count_nonzero(tied)
-    chance: NDArray[np.float64] = above + left * tied
-    return chance

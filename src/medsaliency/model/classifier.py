@@ -88,7 +88,7 @@ class Classifier:
         if target_layer is not None:
             layer_of(module, target_layer)
         first = next(module.parameters(), None)
-        self.device = torch.device(device) if device is not None else first.device if first is not None else _CPU
+        self.device = torch.device(device or (first.device if first is not None else "cpu"))
         self.module = module.to(device=self.device)
         self.execution = execution
         self.name = name or type(module).__name__
@@ -398,6 +398,3 @@ class Classifier:
         finally:
             for module in training:
                 module.training = True
-
-
-_CPU = torch.device("cpu")

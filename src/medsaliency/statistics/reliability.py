@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 
 def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
@@ -21,8 +21,8 @@ def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
     first, second = first[np.isfinite(first)], second[np.isfinite(second)]
     if not len(first) or not len(second):
         return float("nan")
-    ranks = rankdata(np.concatenate([first, second]))[: len(first)].sum()
-    return float((ranks - len(first) * (len(first) + 1) / 2) / (len(first) * len(second)))
+    truth = np.r_[np.ones(len(first)), np.zeros(len(second))]
+    return float(roc_auc_score(truth, np.concatenate([first, second])))
 
 
 def icc(values: ArrayLike) -> float:

@@ -15,6 +15,7 @@ from medsaliency.attribution import make_method, sharing
 from medsaliency.data.dataset import Record
 from medsaliency.evaluation import make_metric
 from medsaliency.evaluation.checks import make_check
+from medsaliency.evaluation.metric import Scores
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.model.targets import Contrast, Logit, Probability, Target
@@ -88,11 +89,7 @@ def explain_shard(
             begin = time.perf_counter()
             # The same stream for every method: all meet the same start pixels.
             rngs = [generator(study.seed, s.id, metric) for s in samples]
-            for measure, scores in make_metric(metric, parameters)(probe, saliency, rngs).items():
-                rows += [
-                    _row(s, target, method, measure, score)
-                    for s, target, score in zip(samples, probe.targets.tolist(), scores, strict=True)
-                ]
+            rows += _rows(samples, probe, method, make_metric(metric, parameters)(probe, saliency, rngs))
             seconds.append(_took("metric", metric, begin, len(samples)))
             yield metric
     for check, parameters in study.evaluate.checks.items():
@@ -103,11 +100,7 @@ def explain_shard(
                 return methods[method](other, [generator(study.seed, s.id, method) for s in samples])
 
             rngs = [generator(study.seed, s.id, check) for s in samples]
-            for measure, scores in make_check(check, parameters)(probe, again, saliency, rngs).items():
-                rows += [
-                    _row(s, target, method, measure, score)
-                    for s, target, score in zip(samples, probe.targets.tolist(), scores, strict=True)
-                ]
+            rows += _rows(samples, probe, method, make_check(check, parameters)(probe, again, saliency, rngs))
             seconds.append(_took("check", check, begin, len(samples)))
             yield check
     _keep_maps(store, explained, samples, start, {name: part.numpy() for name, part in maps.items()})
@@ -133,6 +126,14 @@ def targets_of(study: Study, samples: Sequence[Sample], predictions: pd.DataFram
         else:
             targets.append(Logit(index) if study.explain.score == "logit" else Probability(index))
     return targets
+
+
+def _rows(samples: Sequence[Sample], probe: Probe, method: str, scores: Scores) -> list[dict[str, Any]]:
+    return [
+        _row(sample, target, method, measure, score)
+        for measure, own in scores.items()
+        for sample, target, score in zip(samples, probe.targets.tolist(), own, strict=True)
+    ]
 
 
 def _row(sample: Sample, target: int, method: str, measure: str, score: Score) -> dict[str, Any]:

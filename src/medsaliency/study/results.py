@@ -12,9 +12,7 @@ import pandas as pd
 
 from medsaliency.attribution import CONTROLS
 from medsaliency.evaluation import make_metric
-from medsaliency.evaluation.check import Check
 from medsaliency.evaluation.checks import make_check
-from medsaliency.evaluation.metric import Metric
 from medsaliency.report.contents import Case, Contents
 from medsaliency.report.verdicts import is_curve
 from medsaliency.statistics.comparison import against, exclusions, summarize
@@ -59,7 +57,9 @@ def write_statistics(store: Store) -> None:
         "level": study.statistics.level,
     }
     store.write_table("statistics/summary.parquet", summarize(scores, **how))
-    store.write_table("statistics/against_random.parquet", against(scores, "random", measures_of(study), **how))
+    # A check has its own yardstick: that a random map never moves is no merit.
+    judged = scores[~scores["metric"].isin(_measures_of_checks(study))]
+    store.write_table("statistics/against_random.parquet", against(judged, "random", measures_of(study), **how))
     store.write_table("statistics/exclusions.parquet", exclusions(scores))
     information = curves[curves["metric"].map(is_curve).astype(bool)]
     store.write_table("statistics/curves.parquet", aggregate(information, **how))
@@ -73,20 +73,20 @@ def measure(study: Study, predictions: pd.DataFrame, classes: Sequence[str]) -> 
 
 def measures_of(study: Study) -> dict[str, Measure]:
     """Every measure of the study's metrics and checks by name, in order."""
-    scored = [make_metric(name, parameters) for name, parameters in study.evaluate.metrics.items()]
-    checked = [make_check(name, parameters) for name, parameters in study.evaluate.checks.items()]
-    every: list[Metric | Check] = [*scored, *checked]
-    found = {measure.name: measure for each in every for measure in each.measures}
-    return {name: measure for own in found.values() for name, measure in _with_tuned(own)}
+    found = {}
+    for name, parameters in study.evaluate.metrics.items():
+        for measure in make_metric(name, parameters).measures:
+            found[measure.name] = measure
+            if measure.name in OVERLAPS:
+                tuned = f"{measure.name}_tuned"
+                text = f"{measure.name} at a threshold tuned on other patients"
+                found[tuned] = replace(measure, name=tuned, description=text)
+    return {**found, **_measures_of_checks(study)}
 
 
-def _with_tuned(measure: Measure) -> list[tuple[str, Measure]]:
-    """A measure by its name and, where thresholds are tuned for it, what it is then."""
-    if measure.name not in OVERLAPS:
-        return [(measure.name, measure)]
-    text = measure.description.replace("Otsu's threshold", "a threshold tuned on other patients")
-    tuned = replace(measure, name=f"{measure.name}_tuned", description=text)
-    return [(measure.name, measure), (tuned.name, tuned)]
+def _measures_of_checks(study: Study) -> dict[str, Measure]:
+    checks = [make_check(name, parameters) for name, parameters in study.evaluate.checks.items()]
+    return {measure.name: measure for check in checks for measure in check.measures}
 
 
 def _tuned(study: Study, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
