@@ -23,7 +23,7 @@ from medsaliency.study.pipeline import load_data, predict, read_split, train_mod
 from medsaliency.types import BoolArray, FloatArray, Sample, generator
 
 SIZE = 128
-ARCHITECTURES = ("small_cnn", "resnet18", "repvgg_a0")
+ARCHITECTURES = ("small_cnn", "resnet18", "regnetx_002")
 RECIPES: dict[str, dict[str, float]] = {
     "sandbox": {"epochs": 14, "batch_size": 32, "learning_rate": 2e-3},
     # Few images: small steps, wide changes of the images and a long way.

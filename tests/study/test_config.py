@@ -114,6 +114,11 @@ def test_a_missing_or_odd_file_is_named(tmp_path: Path) -> None:
         load_study(path)
 
 
+def test_a_network_is_trained_anew_by_a_seed_of_its_own() -> None:
+    assert load_study(None, ["seed=3"]).training_seed == 3
+    assert load_study(None, ["seed=3", "training.seed=0"]).training_seed == 0
+
+
 def test_a_study_does_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Study().seed = 3  # type: ignore[misc]

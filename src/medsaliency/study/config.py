@@ -123,7 +123,9 @@ def _section_of(dataclass: type, without: Sequence[str] = ()) -> Any:
     return create_model(f"{dataclass.__name__}Section", __base__=Section, **given)
 
 
-TrainingSection = _section_of(Training, without=["seed"])
+TrainingSection: Any = create_model(
+    "TrainingSection", __base__=_section_of(Training, without=["seed"]), seed=(int | None, Field(None, ge=0))
+)
 
 
 class ExplainSection(Section):
@@ -179,7 +181,12 @@ class StatisticsSection(Section):
 
 
 class Study(Section):
-    """Everything that decides a study's numbers, but the images themselves."""
+    """Everything that decides a study's numbers, but the images themselves.
+
+    ``seed`` is behind the splits, the choice of images and all that is drawn; ``training.seed`` alone behind the
+    network's first weights, the order of images and their changes, so that networks trained from several seeds explain
+    the same images. It is ``seed`` where it is not given.
+    """
 
     name: str = Field("demo", min_length=1, max_length=80, pattern=r"^[\w .-]+$")
     seed: int = Field(0, ge=0)
@@ -190,6 +197,12 @@ class Study(Section):
     explain: ExplainSection = ExplainSection()
     evaluate: EvaluateSection = EvaluateSection()
     statistics: StatisticsSection = StatisticsSection()
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of the network's training."""
+        given: int | None = self.training.seed
+        return self.seed if given is None else given
 
     @field_validator("device")
     @classmethod
@@ -205,7 +218,7 @@ class Study(Section):
     @classmethod
     def _in_range(cls, value: Any) -> Any:
         try:
-            Training(**value.model_dump())
+            Training(**value.model_dump(exclude={"seed"}))
         except MedsaliencyError as error:
             raise ValueError(str(error)) from error
         return value

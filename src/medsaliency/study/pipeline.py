@@ -136,7 +136,7 @@ def train_model(
         classes=len(dataset.classes),
         channels=study.data.channels,
         size=study.data.size,
-        seed=study.seed,
+        seed=study.training_seed,
         pretrained=study.model.pretrained,
     )
     classifier = Classifier(
@@ -150,11 +150,11 @@ def train_model(
         device=study.device or default_device(),
         name=study.model.architecture,
     )
-    how = Training(**study.training.model_dump(), seed=study.seed)  # type: ignore[attr-defined]
+    how = Training(**{**study.training.model_dump(), "seed": study.training_seed})
     history = train(classifier, images, labels, *stack(read_split(study, dataset, VALIDATION, track)), how, track)
     predictions = predict(classifier, evaluation, track)
     found = results.measure(study, predictions, dataset.classes)
-    trained_on = {"data": dataset.name, "images": len(images), "epochs": len(history), "seed": study.seed}
+    trained_on = {"data": dataset.name, "images": len(images), "epochs": len(history), "seed": study.training_seed}
     best = min(history, key=lambda epoch: epoch.validation_loss)
     metrics = {"validation_accuracy": best.validation_accuracy, "validation_loss": best.validation_loss}
     checkpoint.save(
