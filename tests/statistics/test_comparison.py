@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsaliency.statistics.comparison import against, exclusions, summarize
+from medsaliency.statistics.comparison import against, common_images, exclusions, summarize
 from medsaliency.types import Measure
 
 UP = {"m": Measure("m", True, (0, 1), "")}
@@ -21,12 +21,29 @@ def table(values: dict[str, list[float]]) -> pd.DataFrame:
 SCORES = table({"a": [0.5, 0.7, 0.9, float("nan")], "random": [0.1, 0.7, 0.2, 0.4]})
 
 
-def test_means_count_what_is_defined() -> None:
+def test_means_are_of_the_images_that_all_methods_have() -> None:
     found = summarize(SCORES, seed=0).set_index("method")
     assert found.loc["a", "mean"] == pytest.approx(0.7)
     assert (found.loc["a", "images"], found.loc["a", "undefined"]) == (3, 1)
-    assert found.loc["random", "mean"] == pytest.approx(0.35)
+    # The fourth image has a value by random alone.
+    assert found.loc["random", "mean"] == pytest.approx((0.1 + 0.7 + 0.2) / 3)
+    assert (found.loc["random", "images"], found.loc["random", "undefined"]) == (3, 0)
     assert found.loc["a", "low"] <= 0.7 <= found.loc["a", "high"]
+
+
+def test_a_method_without_any_value_takes_no_image_from_the_others() -> None:
+    scores = table({"a": [0.5, 0.7], "none": [float("nan")] * 2})
+    assert common_images(scores)["value"].tolist() == [0.5, 0.7]
+    found = summarize(scores, seed=0).set_index("method")
+    assert (found.loc["a", "images"], found.loc["none", "images"]) == (2, 0)
+    assert np.isnan(found.loc["none", "mean"])
+
+
+def test_each_metric_has_a_common_set_of_its_own() -> None:
+    other = table({"a": [0.5, 0.7, 0.9, 0.1], "random": [float("nan"), 0.7, 0.2, 0.4]}).assign(metric="other")
+    found = common_images(pd.concat([SCORES, other]))
+    samples = found.groupby("metric")["sample"].unique().map(sorted).to_dict()
+    assert samples == {"m": ["s0", "s1", "s2"], "other": ["s1", "s2", "s3"]}
 
 
 def test_the_seed_decides_the_interval_and_the_order_of_rows_does_not() -> None:
@@ -36,8 +53,10 @@ def test_the_seed_decides_the_interval_and_the_order_of_rows_does_not() -> None:
     assert not first.equals(summarize(scores, seed=1))
 
 
-def test_methods_are_compared_on_the_images_where_both_are_defined() -> None:
+def test_methods_are_compared_on_the_images_that_all_have() -> None:
     (found,) = against(SCORES, "random", UP, seed=0).to_dict("records")
+    third = table({"b": [float("nan"), 0.1, 0.2, 0.3]})
+    assert set(against(pd.concat([SCORES, third]), "random", UP, seed=0)["images"]) == {2}
     assert found["images"] == 3
     assert found["difference"] == pytest.approx((0.4 + 0.0 + 0.7) / 3)
     assert found["wins"] == pytest.approx(2.5 / 3)

@@ -49,9 +49,10 @@ class Contents:
         controls: Names of the methods that are controls (random, edge, ...), not explanations.
         performance: ``statistics/performance.json``.
         scores: One row per sample x method x metric: sample, patient, label, target, method, metric, value, reason.
-        summary: One row per method x metric: method, metric, images, undefined, mean, low, high.
+        summary: One row per method x metric: method, metric, images (that all methods have in common),
+            undefined (the method's own), mean, low, high.
         against_random: One row per method (without random) x metric: method, metric, images, difference, low, high,
-            wins (share of images on which the method scores better).
+            wins (share of images on which the method scores better), on the same images.
         exclusions: One row per metric x class x reason: metric, label, reason, images (excluded ones), of (all), and
             optionally methods (the most methods concerned on one image; without it, all).
         curves: One row per method x metric: method, metric, images, x, mean, median, low, high (lists of equal

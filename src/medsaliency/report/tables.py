@@ -101,7 +101,8 @@ def _cell(contents: Contents, method: str, metric: str) -> Cell:
     mean = numbers["mean"]
     if not math.isfinite(mean):
         return Cell("undefined", "", f"n = {images}", "")
-    note = f"{lost}/{images} undefined" if lost else ""
+    shared = f"on {numbers['images']:.0f} of {images}" if numbers["images"] < images else ""
+    note = ", ".join(filter(None, (shared, f"{lost} undefined" if lost else "")))
     return Cell(number(mean), interval(numbers["low"], numbers["high"]), note, repr(mean))
 
 

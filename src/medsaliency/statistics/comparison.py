@@ -9,8 +9,26 @@ from medsaliency.statistics.bootstrap import mean_interval
 from medsaliency.types import Measure, generator
 
 
+def common_images(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of images that all methods have in common, so that their means are of the same images.
+
+    An image belongs to a metric's common set if every method has a value there; a method without a value on any image
+    does not count. What the rest lacks is in the ledger, see :func:`exclusions`.
+
+    Args:
+        scores: Columns sample, method, metric, value and any others.
+
+    Returns:
+        The rows with a value of the images in the common sets, as they were ordered.
+    """
+    known = scores[scores["value"].notna()]
+    methods = known.groupby("metric")["method"].transform("nunique")
+    on_image = known.groupby(["metric", "sample"])["method"].transform("nunique")
+    return known[on_image == methods]
+
+
 def summarize(scores: pd.DataFrame, *, seed: int, draws: int = 2000, level: float = 0.95) -> pd.DataFrame:
-    """Mean and patient-bootstrap interval of each method and metric.
+    """Mean and patient-bootstrap interval of each method and metric, on the images that all methods have in common.
 
     Args:
         scores: Columns sample, patient, method, metric, value.
@@ -19,14 +37,17 @@ def summarize(scores: pd.DataFrame, *, seed: int, draws: int = 2000, level: floa
         level: Coverage aimed at.
 
     Returns:
-        Columns method, metric, images (defined), undefined, mean, low, high; in order of first appearance.
+        Columns method, metric, images (in common), undefined (the method's own), mean, low, high; in order of first
+        appearance.
     """
+    common = dict(iter(common_images(scores).groupby(["method", "metric"], sort=False)))
     rows = []
     for (method, metric), group in scores.groupby(["method", "metric"], sort=False):
         rng = generator(seed, "summary", str(method), str(metric))
-        interval = mean_interval(group["value"], group["patient"], rng, draws=draws, level=level)
-        defined = int(group["value"].notna().sum())
-        rows.append((method, metric, defined, len(group) - defined, interval.value, interval.low, interval.high))
+        shared = common.get((method, metric), group[:0])
+        interval = mean_interval(shared["value"], shared["patient"], rng, draws=draws, level=level)
+        undefined = int(group["value"].isna().sum())
+        rows.append((method, metric, len(shared), undefined, interval.value, interval.low, interval.high))
     return pd.DataFrame(rows, columns=["method", "metric", "images", "undefined", "mean", "low", "high"])
 
 
@@ -39,7 +60,7 @@ def against(
     draws: int = 2000,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Each method's difference to ``reference`` on the images where both are defined.
+    """Each method's difference to ``reference`` on the images that all methods have in common.
 
     Args:
         scores: Columns sample, patient, method, metric, value.
@@ -51,10 +72,11 @@ def against(
 
     Returns:
         Columns method, metric, images, difference (method less reference), low, high, wins (share of images on which
-        the method is better, a tie counting half; NaN without images). Empty where ``reference`` was not scored.
+        the method is better, a tie counting half). A method without a value has no row; empty where ``reference`` has
+        none.
     """
     rows = []
-    for metric, group in scores.groupby("metric", sort=False):
+    for metric, group in common_images(scores).groupby("metric", sort=False):
         table = group.pivot(index="sample", columns="method", values="value")
         if reference not in table:
             continue
@@ -66,9 +88,9 @@ def against(
             difference = table[method] - table[reference]
             rng = generator(seed, "against", reference, str(method), str(metric))
             interval = mean_interval(difference, patients, rng, draws=draws, level=level)
-            defined = difference.dropna().to_numpy(dtype=np.float64) * sign
-            wins = float(((defined > 0) + 0.5 * (defined == 0)).mean()) if len(defined) else float("nan")
-            rows.append((method, metric, len(defined), interval.value, interval.low, interval.high, wins))
+            gained = difference.to_numpy(dtype=np.float64) * sign
+            wins = float(((gained > 0) + 0.5 * (gained == 0)).mean())
+            rows.append((method, metric, len(gained), interval.value, interval.low, interval.high, wins))
     return pd.DataFrame(rows, columns=["method", "metric", "images", "difference", "low", "high", "wins"])
 
 

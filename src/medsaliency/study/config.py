@@ -123,7 +123,7 @@ def _section_of(dataclass: type, without: Sequence[str] = ()) -> Any:
     return create_model(f"{dataclass.__name__}Section", __base__=Section, **given)
 
 
-TrainingSection: Any = create_model(
+TrainingSection = create_model(
     "TrainingSection", __base__=_section_of(Training, without=["seed"]), seed=(int | None, Field(None, ge=0))
 )
 
@@ -193,7 +193,7 @@ class Study(Section):
     device: str | None = None
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
-    training: TrainingSection = TrainingSection()  # type: ignore[valid-type]
+    training: TrainingSection = TrainingSection()
     explain: ExplainSection = ExplainSection()
     evaluate: EvaluateSection = EvaluateSection()
     statistics: StatisticsSection = StatisticsSection()
@@ -201,7 +201,7 @@ class Study(Section):
     @property
     def training_seed(self) -> int:
         """The seed of the network's training."""
-        given: int | None = self.training.seed
+        given: int | None = self.training.model_dump()["seed"]
         return self.seed if given is None else given
 
     @field_validator("device")

@@ -14,12 +14,12 @@ from torch import Tensor
 from medsaliency.attribution import make_method, sharing
 from medsaliency.data.dataset import Record
 from medsaliency.evaluation import make_metric
-from medsaliency.evaluation.checks import make_check
 from medsaliency.evaluation.metric import Scores
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.model.targets import Contrast, Logit, Probability, Target
 from medsaliency.study.config import Study
+from medsaliency.study.permuted_labels import checks_of
 from medsaliency.study.store import Store
 from medsaliency.types import Sample, Score, generator
 
@@ -92,7 +92,7 @@ def explain_shard(
             rows += _rows(samples, probe, method, make_metric(metric, parameters)(probe, saliency, rngs))
             seconds.append(_took("metric", metric, begin, len(samples)))
             yield metric
-    for check, parameters in study.evaluate.checks.items():
+    for check, run in checks_of(study, store).items():
         for method, saliency in maps.items():
             begin = time.perf_counter()
 
@@ -100,7 +100,7 @@ def explain_shard(
                 return methods[method](other, [generator(study.seed, s.id, method) for s in samples])
 
             rngs = [generator(study.seed, s.id, check) for s in samples]
-            rows += _rows(samples, probe, method, make_check(check, parameters)(probe, again, saliency, rngs))
+            rows += _rows(samples, probe, method, run(probe, again, saliency, rngs))
             seconds.append(_took("check", check, begin, len(samples)))
             yield check
     _keep_maps(store, explained, samples, start, {name: part.numpy() for name, part in maps.items()})

@@ -16,6 +16,7 @@ import torch
 from medsaliency.data import open_source
 from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset
 from medsaliency.data.splits import split, split_table
+from medsaliency.evaluation.data_randomization import DataRandomization
 from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.execution import Execution
@@ -25,6 +26,7 @@ from medsaliency.model.zoo import build
 from medsaliency.study import results
 from medsaliency.study.config import Study
 from medsaliency.study.explaining import explain_shard, select, steps_of_a_shard
+from medsaliency.study.permuted_labels import checks_of, record, train_on_permuted_labels
 from medsaliency.study.provenance import describe
 from medsaliency.study.store import Store, plain, write_text
 from medsaliency.types import MedsaliencyError, Sample, Track, silent
@@ -64,12 +66,13 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
         store.remove_if_nothing_was_made()
         raise
     store.write_table("predictions.parquet", predictions)
+    permuted = _permuted(study, dataset, classifier, store, clock, track)
     chosen = select(dataset.of(EVALUATION), study.explain.images, study.seed)
     by_id = {sample.id: sample for sample in samples}
     explained = [by_id[record.id] for record in chosen]
     with clock.stage("tuning"):
         tuned = _execution(study, classifier, explained, store)
-    provenance = describe(study, dataset, classifier, explained, tuned)
+    provenance = describe(study, dataset, classifier, explained, tuned, permuted)
     store.keep_basis(provenance)
     with clock.stage("explaining and evaluating"):
         starts = range(0, len(explained), study.explain.batch_size)
@@ -196,6 +199,21 @@ def _model(
         with clock.stage("predicting"):
             predictions = predict(classifier, evaluation, track)
     return classifier, predictions
+
+
+def _permuted(
+    study: Study, dataset: Dataset, classifier: Classifier, store: Store, clock: Clock, track: Track
+) -> dict[str, Any] | None:
+    """What is recorded of the network trained on permuted labels, where a check asks for one: given, there, or new."""
+    check = checks_of(study, store).get("data_randomization")
+    if not isinstance(check, DataRandomization) or check.checkpoint is None:
+        return None
+    given = study.evaluate.checks["data_randomization"]["checkpoint"] is not None
+    if not given and not store.has("permuted"):
+        with clock.stage("training on permuted labels"):
+            images, labels = stack(read_split(study, dataset, TRAINING, track))
+            train_on_permuted_labels(study, classifier, check, images, labels, Path(check.checkpoint), track)
+    return record(classifier, check.checkpoint)
 
 
 def predict(classifier: Classifier, samples: Sequence[Sample], track: Track = silent) -> pd.DataFrame:

@@ -31,6 +31,7 @@ def describe(
     classifier: Classifier,
     explained: Sequence[Sample],
     tuned: dict[str, Any] | None = None,
+    permuted: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Collect the provenance of a study as plain data. It names no place on disk and no patient.
 
@@ -40,6 +41,7 @@ def describe(
         classifier: Its model, as it runs.
         explained: The images explained.
         tuned: What a measurement of the model's speed found; None where there was none.
+        permuted: What is known of the network trained on permuted labels; None where no check asks for one.
     """
     counts: dict[str, dict[str, int]] = {}
     for name in SPLITS:
@@ -74,6 +76,7 @@ def describe(
         "methods": {n: repr(make_method(n, p)) for n, p in study.explain.methods.items()},
         "metrics": {n: repr(make_metric(n, p)) for n, p in study.evaluate.metrics.items()},
         "checks": {n: repr(make_check(n, p)) for n, p in study.evaluate.checks.items()},
+        "permuted": permuted,
     }
 
 

@@ -15,7 +15,7 @@ from medsaliency.evaluation import make_metric
 from medsaliency.evaluation.checks import make_check
 from medsaliency.report.contents import Case, Contents
 from medsaliency.report.verdicts import is_curve
-from medsaliency.statistics.comparison import against, exclusions, summarize
+from medsaliency.statistics.comparison import against, common_images, exclusions, summarize
 from medsaliency.statistics.curves import aggregate
 from medsaliency.statistics.performance import performance
 from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap
@@ -61,7 +61,8 @@ def write_statistics(store: Store) -> None:
     judged = scores[~scores["metric"].isin(_measures_of_checks(study))]
     store.write_table("statistics/against_random.parquet", against(judged, "random", measures_of(study), **how))
     store.write_table("statistics/exclusions.parquet", exclusions(scores))
-    information = curves[curves["metric"].map(is_curve).astype(bool)]
+    common = common_images(scores)[["sample", "method", "metric"]]
+    information = curves[curves["metric"].map(is_curve).astype(bool)].merge(common)
     store.write_table("statistics/curves.parquet", aggregate(information, **how))
 
 

@@ -39,7 +39,7 @@ class Store:
 
     Args:
         path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``splits.csv``, ``cases.csv``, ``model/``,
-            ``tuning.json``, ``predictions.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``,
+            ``permuted/``, ``tuning.json``, ``predictions.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``,
             ``curves.parquet``, ``timings.parquet``, ``statistics/``, ``report.html``.
     """
 
@@ -108,13 +108,15 @@ class Store:
         """Write down what the shards rest on, or see that it has not changed.
 
         Raises:
-            MedsaliencyError: If the version of this software, the data or the model's weights are others.
+            MedsaliencyError: If the version of this software, the data or the weights of a model are others.
         """
         basis = {
             "medsaliency": provenance["medsaliency"],
             "data": provenance["data"]["fingerprint"],
             "weights": provenance["model"]["weights"],
         }
+        if provenance["permuted"] is not None:
+            basis["permuted weights"] = provenance["permuted"]["weights"]
         if not self.has("shards/basis.json"):
             self.write_json("shards/basis.json", basis)
         changed = [name for name, value in self.read_json("shards/basis.json").items() if basis[name] != value]

@@ -1,0 +1,243 @@
+"""How far finished runs agree: maps of the same images by networks of other weights.
+
+Arun et al. 2021, doi:10.1148/ryai.2021200267, call the agreement of two trainings of one architecture repeatability,
+and that of two architectures reproducibility.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from medsaliency.attribution import CONTROLS
+from medsaliency.evaluation.agreement import agreement
+from medsaliency.evaluation.check import mean_score
+from medsaliency.report.wording import count
+from medsaliency.statistics.bootstrap import mean_interval
+from medsaliency.study.config import Study, load_study
+from medsaliency.study.store import Store
+from medsaliency.types import BoolArray, FloatArray, MedsaliencyError, Score, Track, generator, silent
+
+KINDS = ("repeatability", "reproducibility")
+MEASURES = ("ssim", "spearman", "dice")
+COLUMNS = (
+    *("kind", "method", "measure", "images", "pairs", "mean", "low", "high"),
+    *("between_images", "left_out", "reason"),
+)
+IMAGE_PAIRS = 50
+"""Pairs of images behind a yardstick, where there are so many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What is compared of a finished run.
+
+    Args:
+        path: Its folder.
+        study: Its configuration.
+        classes: Names of the classes.
+        architecture: Of the network, which may be of a checkpoint that was given.
+        weights: Fingerprint of the network.
+        arrays: Images (C, H, W), lesions (H, W) and maps (H, W), one chunk an image.
+        places: Of each explained image in ``arrays``, by its id.
+        patients: By the image's id.
+        explained: By the image's id, the index of the class explained and of the one it is contrasted with, if any.
+    """
+
+    path: Path
+    study: Study
+    classes: list[str]
+    architecture: str
+    weights: str
+    arrays: zarr.Group
+    places: dict[str, int]
+    patients: dict[str, str]
+    explained: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open the folder of a finished study.
+
+        Raises:
+            MedsaliencyError: If it is none.
+        """
+        store = Store.open(path)
+        study, provenance, arrays = load_study(path / "study.yaml"), store.read_json("provenance.json"), store.maps()
+        images = store.read_table("scores.parquet").drop_duplicates("sample").set_index("sample")
+        explained = images[["target"]]
+        if study.explain.score == "contrast":
+            predictions = store.read_table("predictions.parquet").set_index("sample").loc[images.index]
+            others = predictions[[name for name in predictions if name.startswith("p_")]].to_numpy(copy=True)
+            others[np.arange(len(images)), images["target"]] = -1
+            explained = explained.assign(against=others.argmax(axis=1))
+        return cls(
+            path,
+            study,
+            provenance["data"]["classes"],
+            provenance["model"]["architecture"],
+            provenance["model"]["weights"],
+            arrays,
+            places={name: place for place, name in enumerate(arrays.attrs["samples"])},  # type: ignore[arg-type]
+            patients=images["patient"].to_dict(),
+            explained=dict(zip(images.index, explained.itertuples(index=False, name=None), strict=True)),
+        )
+
+    def read(self, array: str, image: str) -> Any:
+        """One image's part of an array."""
+        return self.arrays[array][self.places[image]]  # type: ignore[index]
+
+    def magnitudes(self, method: str, image: str) -> FloatArray:
+        """(H, W) absolute values of a map: the same picture with its sign turned has not changed."""
+        return np.abs(self.read(f"maps/{method}", image))
+
+    def lesion(self, image: str) -> BoolArray | None:
+        """(H, W) bool, or None where there is no mask."""
+        return np.asarray(self.read("lesion", image)) if self.read("has_lesion", image) else None
+
+    def settings(self, methods: Iterable[str]) -> dict[str, Any]:
+        """What runs must share for their maps to be compared, by name."""
+        explain = self.study.explain
+        own = {f"explain.methods.{name}": explain.methods[name] for name in methods}
+        return {"the classes": self.classes, "explain.score": explain.score, **own}
+
+
+def open_runs(paths: Sequence[Path]) -> list[Run]:
+    """Open the folders of finished runs that can be compared.
+
+    Raises:
+        MedsaliencyError: If there are fewer than two, one is not finished, two have the same weights, they have no
+            image or method in common, or differ in their classes, in what is explained, in the parameters of a method,
+            or in the pixels or the lesion of an image.
+    """
+    if len(paths) < 2:
+        raise MedsaliencyError(f"expected two runs or more, got {len(paths)}; name another run of the same data")
+    runs = [Run.open(path) for path in paths]
+    for one, other in combinations(runs, 2):
+        if one.weights == other.weights:
+            raise MedsaliencyError(
+                f"{other.path}: expected other weights than those of {one.path}, got the same; train the network anew "
+                "with another training.seed"
+            )
+    first, methods, images = runs[0], shared_methods(runs), shared_images(runs)
+    for shared, kind in ((images, "image"), (methods, "method")):
+        if not shared:
+            raise MedsaliencyError(
+                f"{', '.join(str(run.path) for run in runs)}: expected an {kind} that every run explained, got none; "
+                "compare runs of studies that differ in training.seed or model.architecture"
+            )
+    for other in runs[1:]:
+        for (name, wanted), got in zip(first.settings(methods).items(), other.settings(methods).values(), strict=True):
+            if got != wanted:
+                raise MedsaliencyError(
+                    f"{other.path}: expected {name} to be {wanted}, as in {first.path}, got {got}; run the studies "
+                    "with the same settings"
+                )
+        for image in images:
+            for name in ("image", "has_lesion", "lesion"):
+                wanted, got = first.read(name, image), other.read(name, image)
+                if not np.array_equal(wanted, got):
+                    raise MedsaliencyError(
+                        f"{other.path}: expected {name} of {image!r} {wanted.shape} as in {first.path}, got another "
+                        f"{got.shape}; run the studies with the same data, data.size and seed"
+                    )
+    return runs
+
+
+def shared_methods(runs: Sequence[Run]) -> list[str]:
+    """Methods that every run has, in the order of the first; controls come last."""
+    names = [name for name in runs[0].study.explain.methods if all(name in run.study.explain.methods for run in runs)]
+    return sorted(names, key=lambda name: name in CONTROLS)
+
+
+def shared_images(runs: Sequence[Run]) -> list[str]:
+    """Ids of the images that every run has explained, in the order of the first."""
+    return [image for image in runs[0].places if all(image in run.places for run in runs)]
+
+
+def left_aside(runs: Sequence[Run]) -> list[str]:
+    """What is not compared because not every run has it, a line each."""
+    methods = sorted({name for run in runs for name in run.study.explain.methods}.difference(shared_methods(runs)))
+    images = len({image for run in runs for image in run.places}.difference(shared_images(runs)))
+    found = [f"not in every run, so not compared: {', '.join(methods)}"] if methods else []
+    return found + ([f"not explained by every run, so not compared: {count(images, 'image')}"] if images else [])
+
+
+def compare_runs(runs: Sequence[Run], track: Track = silent) -> pd.DataFrame:
+    """Agreement of the magnitudes of the runs' maps, by kind of pair, method and measure.
+
+    An image's value is the mean over the pairs of runs of a kind. It has none where two of them explained different
+    classes, or a pair of maps cannot be compared (see :mod:`medsaliency.evaluation.similarity`).
+
+    Args:
+        runs: As :func:`open_runs` gives them. The first one's study gives the bootstrap.
+        track: Shows progress.
+
+    Returns:
+        Columns kind (``repeatability`` of one architecture, ``reproducibility`` of two), method, measure (``ssim`` and
+        ``spearman`` in [-1, 1], ``dice`` in [0, 1]; higher agrees more), images (with a value), pairs (of runs), mean,
+        low, high (interval over patients), between_images (the same measure between maps of two images by one network:
+        the mean over up to 50 pairs of images, then over the runs of that kind), left_out (images without a value),
+        reason (the most frequent; empty if none). What is undefined is NaN.
+    """
+    first, images = runs[0], shared_images(runs)
+    couples = _couples(images, first.study.seed)
+    pairs: dict[str, list[tuple[Run, Run]]] = {kind: [] for kind in KINDS}
+    for one, other in combinations(runs, 2):
+        pairs[KINDS[one.architecture != other.architecture]].append((one, other))
+    rows = []
+    methods = shared_methods(runs)
+    for method in track(methods, "comparing maps", len(methods)):
+        between = {run: _between(run, method, couples) for run in runs}
+        for kind in filter(pairs.get, KINDS):
+            found = [_of_an_image(pairs[kind], method, image) for image in images]
+            yardstick = pd.DataFrame([between[run] for run in dict.fromkeys(chain(*pairs[kind]))]).mean()
+            for measure in MEASURES:
+                scores = [score[measure] for score in found]
+                reasons = Counter(score.reason for score in scores if score.reason)
+                interval = mean_interval(
+                    [score.value for score in scores],
+                    [first.patients[image] for image in images],
+                    generator(first.study.seed, "agreement", kind, method, measure),
+                    draws=first.study.statistics.draws,
+                    level=first.study.statistics.level,
+                )
+                left = reasons.total()
+                numbers = (len(images) - left, len(pairs[kind]), *astuple(interval), yardstick[measure], left)
+                rows.append((kind, method, measure, *numbers, max(reasons, key=reasons.__getitem__, default="")))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.sort_values("kind", kind="stable", ignore_index=True)
+
+
+def _of_an_image(pairs: Sequence[tuple[Run, Run]], method: str, image: str) -> dict[str, Score]:
+    if any(one.explained[image] != other.explained[image] for one, other in pairs):
+        return dict.fromkeys(MEASURES, Score.undefined("different classes were explained"))
+    found = [
+        agreement(one.magnitudes(method, image), other.magnitudes(method, image), one.lesion(image))
+        for one, other in pairs
+    ]
+    return {measure: mean_score([scores[measure] for scores in found]) for measure in MEASURES}
+
+
+def _between(run: Run, method: str, couples: Sequence[tuple[str, str]]) -> pd.Series[float]:
+    """The yardstick of Arun et al., by measure: how alike one network's maps of two images are."""
+    found = [
+        agreement(run.magnitudes(method, one), run.magnitudes(method, other), run.lesion(one)) for one, other in couples
+    ]
+    return pd.DataFrame({measure: [scores[measure].value for scores in found] for measure in MEASURES}).mean()
+
+
+def _couples(images: Sequence[str], seed: int) -> list[tuple[str, str]]:
+    """Different images, all pairs or 50 at random; ordered, because the first one's lesion says what Dice compares."""
+    others = len(images) - 1
+    count = len(images) * others
+    drawn = generator(seed, "agreement", "images").choice(count, min(count, IMAGE_PAIRS), replace=False).tolist()
+    places = [divmod(at, others) for at in drawn]
+    return [(images[one], images[other + (other >= one)]) for one, other in places]
