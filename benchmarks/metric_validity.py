@@ -30,7 +30,7 @@ from scipy import stats
 from torch import Tensor
 
 from medsaliency.attribution import make_method, sharing
-from medsaliency.evaluation import make_metric
+from medsaliency.evaluation import METRICS, make_metric
 from medsaliency.evaluation.evidence_curves import EvidenceCurves
 from medsaliency.evaluation.metric import Metric
 from medsaliency.model.probe import Probe
@@ -41,12 +41,13 @@ from validity_cases import ARCHITECTURES, Case, make_case, misplaced, noise, ora
 from validity_page import draw_reveals, draw_validity, write_page
 
 CONTROLS = ("misplaced", "random", "smooth", "edge", "center_gaussian")
+BLURRED = "blurred"
+"""The map of the method ``gradient``, blurred: a metric that likes it better than the gradient likes what is smooth."""
 METHODS = ("gradient", "integrated_gradients", "grad_cam", "layer_cam", "smoothgrad")
-METRICS: dict[str, dict[str, Any]] = {
+DIFFERENT: dict[str, dict[str, Any]] = {
     "published_curves": {"minimum": 0.0},  # the reference code's own minimum would leave out far more images
-    "information_curves": {},
-    "evidence_curves": {},
 }
+"""Parameters of metrics that are not the metric's own defaults."""
 PLAIN = Measure("insertion_minus_deletion", True, (-1, 1), "Evidence without the map's other places")
 REDRAWN = 20
 """Images whose scores are drawn anew for the reliability."""
@@ -86,7 +87,13 @@ def score(case: Case, metric: Metric, maps: Mapping[str, Tensor], draw: int = 0,
     found: dict[str, dict[str, list[float]]] = {m.name: {name: [] for name in maps} for m in measures(metric)}
     for start in range(0, len(samples), BATCH):
         part = samples[start : start + BATCH]
-        probe = Probe(case.classifier, stack(part), list(case.predicted[start : start + len(part)]))
+        probe = Probe(
+            case.classifier,
+            stack(part),
+            list(case.predicted[start : start + len(part)]),
+            [torch.from_numpy(sample.native_lesion) for sample in part],
+            geometries=[sample.geometry for sample in part],
+        )
         for name, saliency in maps.items():
             rngs = [generator(case.seed, s.id, str(draw), "metric") for s in part]
             scores = metric(probe, saliency[start : start + len(part)], rngs)
@@ -123,6 +130,8 @@ def judge(case: Case, metric: Metric, known: Mapping[str, Tensor], methods: Mapp
         rows[measure.name] = {
             **{f"against_{name}": auroc(sign * own["oracle"], sign * own[name]) for name in CONTROLS},
             **{f"wins_{name}": _wins(sign * own["oracle"], sign * own[name]) for name in CONTROLS},
+            "smooth_over_white": auroc(sign * own["smooth"], sign * own["random"]),
+            "blurred_over_own": _wins(sign * own[BLURRED], sign * own["gradient"]),
             "with_mass_on_lesion": _rank_correlation(
                 np.stack([sign * own[name] for name in compared]), np.stack([on_lesion[name] for name in compared])
             ),
@@ -164,7 +173,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["sandbox", "breast-ultrasound"])
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--metrics", nargs="+", default=list(METRICS))
+    parser.add_argument("--metrics", nargs="+", default=list(METRICS), help="and: candidates")
     parser.add_argument("--images", type=int, default=40, help="at most, of each set and network")
     parser.add_argument("--data", type=Path, help="folder that holds the sets")
     parser.add_argument("--cache", type=Path, default=Path("runs/benchmarks/validity"), help="trained networks")
@@ -192,9 +201,9 @@ def _measure(arguments: argparse.Namespace, found: dict[str, Any], data: str, ar
     case = make_case(data, architecture, seed, root=arguments.data, cache=arguments.cache, images=arguments.images)
     row["accuracy"] = case.accuracy
     known = known_maps(case)
-    methods = method_maps(case, (*METHODS, "edge", "center_gaussian"))
+    methods = method_maps(case, (*METHODS, "edge", "center_gaussian", BLURRED))
     for metric in missing:
-        made = Candidates() if metric == "candidates" else make_metric(metric, METRICS.get(metric, {}))
+        made = Candidates() if metric == "candidates" else make_metric(metric, DIFFERENT.get(metric, {}))
         row["metrics"][metric] = judge(case, made, known, methods)
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")

@@ -21,6 +21,8 @@ COLUMNS = {
     "against_misplaced": "oracle / misplaced",
     "against_edge": "oracle / edge",
     "against_center_gaussian": "oracle / center",
+    "smooth_over_white": "smooth / white noise",
+    "blurred_over_own": "blurred gradient / gradient",
     "with_mass_on_lesion": "rank corr. with mass on lesion",
     "left_out": "left out",
     "icc": "ICC",
@@ -73,7 +75,7 @@ def _measures(cases: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _row(cases: dict[str, Any], metric: str, measure: str) -> str:
     judged = [case["metrics"][metric] for case in cases.values() if metric in case["metrics"]]
-    cells = [_cell([j["measures"][measure][key] for j in judged]) for key in COLUMNS]
+    cells = [_cell([j["measures"][measure].get(key) for j in judged]) for key in COLUMNS]
     cells.append(f"{len(judged)}, {sum(j['images'] for j in judged)}")
     cells.append(f"{np.mean([j['seconds_a_map'] for j in judged]):.2g}")
     return f"| `{measure}` | " + " | ".join(cells) + " |"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
@@ -17,7 +18,8 @@ from medsaliency import cli
 from medsaliency.cli import app
 
 COMMANDS = (
-    ["demo"], ["study"], ["train"], ["explain"], ["report"], ["data", "check"], ["methods"], ["metrics"], ["models"],
+    ["demo"], ["study"], ["train"], ["explain"], ["report"], ["agreement"], ["data", "check"], ["methods"], ["metrics"],
+    ["models"],
 )  # fmt: skip
 
 
@@ -108,6 +110,34 @@ def test_a_study_of_ones_own_folder_then_explain_report_and_train(run: Run, tmp_
     again = run("study", "own.yaml", "--data-root", "images", "--set", "seed=9")
     assert again.code == 2
     assert "another study (it differs in seed" in again.err
+
+
+def test_runs_of_two_seeds_are_compared(run: Run, tmp_path: Path) -> None:
+    write_images(tmp_path / "images")
+    (tmp_path / "own.yaml").write_text(
+        "name: own\ndata: {source: folder, size: 48}\ntraining: {epochs: 1, batch_size: 8}\n"
+        "explain: {images: 4, target: label, tune: false}\nevaluate: {metrics: [gini]}\nstatistics: {draws: 100}\n"
+    )
+    for seed in "01":
+        chosen = (f"training.seed={seed}", f"explain.methods=[{'edge, ' * (seed == '0')}random, gradient]")
+        done = run("study", "own.yaml", "--data-root", "images", "--output", seed, *(f"--set={one}" for one in chosen))
+        assert done.code == 0, done.err
+    done = run("agreement", "0", "1", "--output", "tables/agreement.csv")
+    assert done.code == 0, done.err
+    table = pd.read_csv(tmp_path / "tables/agreement.csv")
+    assert list(table.columns) == [
+        *("kind", "method", "measure", "images", "pairs", "mean", "low", "high"),
+        *("between_images", "left_out", "reason"),
+    ]
+    assert table["method"].tolist() == ["gradient"] * 3 + ["random"] * 3
+    assert (table["images"] == 4).all()
+    first = table.iloc[0]
+    shown = f"{first['mean']:.3f} [{first['low']:.3f}, {first['high']:.3f}]".replace("-", "−")
+    assert shown in done.out
+    assert "Repeatability, 1 pair of runs" in done.out
+    assert done.out.count("Gradient") == done.out.count("Random") == 1
+    assert "note: not in every run, so not compared: edge" in done.out
+    assert "1.000 [1.000, 1.000]" in done.out
 
 
 @pytest.fixture
@@ -260,6 +290,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "missing image to explain": (
         lambda p: _nan_weights(p / "m"), ["explain", "none.png", "--checkpoint", "m"], "none.png: no such image file"),
     "no such run": (lambda _: None, ["report", "runs/none"], "expected the folder of a finished study"),
+    "one run only": (lambda _: None, ["agreement", "runs/one"], "expected two runs or more, got 1"),
     "unknown model": (lambda _: None, ["models", "resnot"], "no architecture's name contains 'resnot'"),
 }  # fmt: skip
 

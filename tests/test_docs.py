@@ -127,7 +127,12 @@ def test_a_metric_page_lists_the_reasons_in_its_code(name: str, sources: list[st
     [
         (
             "parameter_randomization",
-            ["parameter_randomization.py", "similarity.py"],
+            ["parameter_randomization.py", "own_baseline.py", "similarity.py"],
+            {"the share is no pixel, or all of them"},
+        ),
+        (
+            "data_randomization",
+            ["data_randomization.py", "own_baseline.py", "similarity.py"],
             {"the share is no pixel, or all of them"},
         ),
         ("max_sensitivity", ["max_sensitivity.py"], set()),

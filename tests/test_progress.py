@@ -1,6 +1,7 @@
 import pytest
 
 from medsaliency.progress import bars, loading
+from medsaliency.study.estimate import Progressed
 
 
 def test_items_pass_through_in_order_and_the_stage_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -10,6 +11,20 @@ def test_items_pass_through_in_order_and_the_stage_is_named(capsys: pytest.Captu
     assert shown.out == ""
     assert "reading" in shown.err
     assert "2/2" in shown.err
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_items_that_know_what_is_left_say_it(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    steps = [Progressed("road", 3725.0), Progressed("evidence_curves", 61.0)]
+    for step in bars(steps, "explaining"):
+        if step is steps[0]:
+            break
+    shown = capsys.readouterr().err
+    assert "1:02:05" in shown
+    assert ("road" in shown) == (width == 120)
 
 
 def test_a_break_ends_the_bar(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from medsaliency.progress import bars, loading
 from medsaliency.types import MedsaliencyError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from medsaliency.data.findings import Findings
     from medsaliency.study.store import Store
 
@@ -180,6 +183,29 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.")
     out.print(f"Report: {(run / 'report.html').resolve()}", soft_wrap=True)
 
 
+@app.command(epilog="Example: medsaliency agreement runs/seed-0 runs/seed-1 --output agreement.csv")
+def agreement(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of two or more finished runs of the same data.")
+    ],
+    output: Annotated[Path | None, typer.Option(help="CSV file for the table.")] = None,
+) -> None:
+    """Measure how far networks trained anew, or of other architectures, have the same maps of the same images."""
+    with loading():
+        from medsaliency.study.agreement import compare_runs, left_aside, open_runs
+        from medsaliency.study.store import write_text
+
+    opened = open_runs(runs)
+    table = compare_runs(opened, bars)
+    if output is not None:
+        write_text(output, table.to_csv(index=False))
+    for kind, rows in table.groupby("kind", sort=False):
+        _print_agreement(str(kind), rows, opened[0].study.statistics.level)
+    out.print("Two images: the same measure between one network's maps of different images.", highlight=False)
+    for note in left_aside(opened):
+        out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+
+
 @app.command(epilog="Example: medsaliency methods")
 def methods() -> None:
     """List the attribution methods with their parameters."""
@@ -312,6 +338,26 @@ def _print_accuracy(performance: Mapping[str, Any]) -> None:
     known = all(bound is not None and not math.isnan(bound) for bound in bounds)
     interval = f"{performance['level']:.0%} interval {bounds[0]:.3f} to {bounds[1]:.3f}" if known else "no interval"
     out.print(f"Accuracy on {performance['images']} evaluation images: {accuracy['value']:.3f} ({interval})")
+
+
+def _print_agreement(kind: str, rows: pd.DataFrame, level: float) -> None:
+    """The rows of one kind of pair; a method is named once."""
+    from medsaliency.report.wording import count, estimate, method_label, number
+
+    names = ("images", f"mean, {level:.0%} interval", "two\nimages")
+    columns = [Column(name, justify="right", no_wrap=True) for name in names]
+    pairs = count(int(rows["pairs"].iloc[0]), "pair of runs", "pairs of runs")
+    out.print(f"{kind.capitalize()}, {pairs}", highlight=False)
+    first = Column("method", overflow="fold")
+    table = Table(first, "measure", *columns, "left out", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
+    for method, own in rows.groupby("method", sort=False):
+        for place, row in enumerate(own.to_dict("records")):
+            name = "" if place else method_label(str(method))
+            mean = estimate(row["mean"], row["low"], row["high"])
+            left = f"{row['left_out']}: {row['reason']}" if row["left_out"] else ""
+            cells = (str(row["images"]), mean, number(row["between_images"]), left)
+            table.add_row(name, row["measure"], *map(escape, cells))
+    out.print(table)
 
 
 def _parameters(instance: object) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,10 @@ from medsaliency.attribution.smoothgrad import SmoothGrad
 from medsaliency.evaluation.check import compare, explain_again, mean_score
 from medsaliency.evaluation.checks import CHECKS, make_check
 from medsaliency.evaluation.similarity import spearman
+from medsaliency.model.checkpoint import save
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
+from medsaliency.model.zoo import build
 from medsaliency.types import MedsaliencyError, Score, generator
 
 
@@ -27,9 +31,17 @@ def rngs(use: str) -> list[np.random.Generator]:
     return [generator(0, str(i), use) for i in range(3)]
 
 
+@pytest.fixture
+def parameters(tmp_path: Path) -> dict[str, dict[str, str]]:
+    """What a check cannot do without."""
+    permuted = Classifier(build("small_cnn", classes=3), network().classes)
+    save(permuted, tmp_path / "permuted", architecture="small_cnn")
+    return {"data_randomization": {"checkpoint": str(tmp_path / "permuted")}}
+
+
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("method", [Gradient(), SmoothGrad(samples=2)], ids=["gradient", "smoothgrad"])
-def test_a_check_gives_its_measures_within_their_bounds_and_the_same_twice(name, method) -> None:
+def test_a_check_gives_its_measures_within_their_bounds_and_the_same_twice(name, method, parameters) -> None:
     images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     found = []
     for _ in range(2):
@@ -38,7 +50,7 @@ def test_a_check_gives_its_measures_within_their_bounds_and_the_same_twice(name,
         def explain(other: Probe) -> torch.Tensor:
             return method(other, rngs("method"))
 
-        check = make_check(name)
+        check = make_check(name, parameters.get(name))
         found.append(check(probe, explain, explain(probe), rngs(name)))
     assert found[0] == found[1]
     assert list(found[0]) == [measure.name for measure in check.measures]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsaliency.model.checkpoint import DESCRIPTION, WEIGHTS, load, load_state_dict, save
+from medsaliency.model.checkpoint import DESCRIPTION, WEIGHTS, load, load_state_dict, metrics_of, save
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.zoo import build
 from medsaliency.types import MedsaliencyError
@@ -58,6 +58,7 @@ def test_the_folder_holds_two_files_and_the_record(folder: Path) -> None:
 
 def test_a_run_folder_and_a_path_as_text_will_do(folder: Path) -> None:
     assert torch.equal(load(folder.parent).logits(IMAGES), load(str(folder)).logits(IMAGES))
+    assert metrics_of(folder.parent) == metrics_of(str(folder)) == {"accuracy": 0.5}
 
 
 def test_the_chosen_layer_comes_back(tmp_path: Path) -> None:

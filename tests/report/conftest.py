@@ -71,8 +71,11 @@ def build() -> Contents:
         exclusions=exclusions(),
         curves=curve_rows(),
         seconds=pd.DataFrame(
-            [{"kind": "method", "name": m, "images": IMAGES, "seconds": 1.7 * i + 0.4} for i, m in enumerate(METHODS)]
-            + [{"kind": "metric", "name": m, "images": IMAGES, "seconds": 3.1} for m in METRICS]
+            [
+                {"kind": "method", "name": m, "images": IMAGES, "seconds": 1.7 * i + 0.4, "peak_bytes": 3e7 * i}
+                for i, m in enumerate(METHODS)
+            ]
+            + [{"kind": "metric", "name": m, "images": IMAGES, "seconds": 3.1, "peak_bytes": math.nan} for m in METRICS]
         ),
         cases=[case(number, rng) for number in range(5)],
     )

@@ -176,3 +176,36 @@ def test_intervals_that_touch_are_not_apart() -> None:
     assert apart((0.2, 0.3), (0.1, 0.2), higher_is_better=True) == "open"
     assert apart((0.21, 0.3), (0.1, 0.2), higher_is_better=True) == "better"
     assert apart((0.0, 0.05), (0.1, 0.2), higher_is_better=True) == "worse"
+
+
+def blurred(base: Contents, gap: Numbers, metric: str = "insertion_blur", higher: bool = True) -> Contents:
+    difference, low, high = gap
+    rows = [{"method": "blurred", "metric": metric, "images": 50, "difference": difference, "low": low, "high": high}]
+    made = study(base, metric, {"gradient": ABOVE, "blurred": ABOVE, "random": AROUND}, {})
+    return replace(
+        made,
+        measures={metric: Measure(metric, higher, (0, 1), "")},
+        config={"explain": {"methods": {"blurred": {"of": "gradient"}, "gradient": {}, "random": {}}}},
+        blur_control=pd.DataFrame(rows).assign(wins=0.86),
+    )
+
+
+def blur_findings(contents: Contents) -> list[str]:
+    return [finding.text for finding in findings(contents) if finding.topic == "Blur control"]
+
+
+def test_a_measure_that_likes_blurred_maps_better_is_named(contents: Contents) -> None:
+    (text,) = blur_findings(blurred(contents, ABOVE))
+    assert "Blurring the maps of Gradient improves their scores on Insertion, blur (86% of images)" in text
+    (text,) = blur_findings(blurred(contents, BELOW, "deletion_blur", higher=False))
+    assert "improves their scores on Deletion, blur" in text
+
+
+def test_a_measure_that_does_not_is_named_too(contents: Contents) -> None:
+    (text,) = blur_findings(blurred(contents, AROUND))
+    assert text == "Blurring the maps of Gradient is not shown to improve their scores on Insertion, blur."
+
+
+def test_there_is_no_blur_control_of_what_does_not_ask_the_model(contents: Contents) -> None:
+    assert blur_findings(blurred(contents, ABOVE, "lesion_auprc")) == []
+    assert blur_findings(contents) == []

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from medsaliency.evaluation.check import Check
+from medsaliency.evaluation.data_randomization import DataRandomization
 from medsaliency.evaluation.equivariance import Equivariance
 from medsaliency.evaluation.max_sensitivity import MaxSensitivity
 from medsaliency.evaluation.parameter_randomization import ParameterRandomization
@@ -13,6 +14,7 @@ from medsaliency.types import make
 
 CHECKS: dict[str, Callable[..., Check]] = {
     "parameter_randomization": ParameterRandomization,
+    "data_randomization": DataRandomization,
     "max_sensitivity": MaxSensitivity,
     "equivariance": Equivariance,
 }

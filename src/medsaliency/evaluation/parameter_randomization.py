@@ -7,23 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, combinations
+from itertools import chain
 
-import numpy as np
 from torch import Tensor
 
 from medsaliency.evaluation.check import Explain, compare, explain_again, mean_score
 from medsaliency.evaluation.metric import Scores, check_maps
-from medsaliency.evaluation.similarity import Similarity, hog, spearman, ssim
+from medsaliency.evaluation.own_baseline import COMPARED, measures_of, own_baseline, with_margins
 from medsaliency.model.probe import Probe
 from medsaliency.model.randomization import randomized, stages
-from medsaliency.types import Curve, Generators, Measure, MedsaliencyError, Score, generator
+from medsaliency.types import Curve, Generators, Measure, MedsaliencyError, Score
 
-COMPARED: dict[str, Similarity] = {"ssim": ssim, "spearman": spearman, "hog": hog}
-WORDS = {"ssim": "SSIM", "spearman": "Rank correlation", "hog": "Correlation of HOG"}
 KINDS = {"cascading": "of a wholly randomized model", "independent": "of models with one stage randomized"}
-PAIRS = 50
-"""Pairs of images behind a baseline, where there are so many."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +54,7 @@ class ParameterRandomization:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``cascading_ssim``, ``cascading_ssim_margin`` and likewise ``_spearman``, ``_hog`` and ``independent_``."""
-        found = []
-        for kind, model in KINDS.items():
-            for name in COMPARED:
-                likeness = f"{WORDS[name]} of the map with that {model}"
-                found.append(Measure(f"{kind}_{name}", False, (-1.0, 1.0), likeness))
-                margin = f"How far {kind}_{name} lies below the same of two images' maps; passes above 0"
-                found.append(Measure(f"{kind}_{name}_margin", True, (-2.0, 2.0), margin))
-        return tuple(found)
+        return tuple(measure for kind, model in KINDS.items() for measure in measures_of(kind, model))
 
     def __call__(self, probe: Probe, explain: Explain, maps: Tensor, rngs: Generators) -> Scores:
         """Twelve scores an image; what is drawn hangs on ``seed``."""
@@ -81,33 +69,20 @@ class ParameterRandomization:
         independent = [cascading[0], *(self._maps(probe, explain, group) for group in groups[1:])]
         scores: Scores = {}
         for name, similarity in COMPARED.items():
-            baseline = self._baseline(similarity, own)
+            baseline = own_baseline("parameter_randomization", self.seed, similarity, own)
             way = [compare(similarity, own, again) for again in cascading]
             single = [compare(similarity, own, again) for again in independent]
             for kind, found in (
                 ("cascading", [_end(steps) for steps in zip(*way, strict=True)]),
                 ("independent", [mean_score(steps) for steps in zip(*single, strict=True)]),
             ):
-                scores[f"{kind}_{name}"] = found
-                scores[f"{kind}_{name}_margin"] = [_margin(baseline, score) for score in found]
+                scores |= with_margins(f"{kind}_{name}", found, baseline)
         return {measure.name: scores[measure.name] for measure in self.measures}
 
     def _maps(self, probe: Probe, explain: Explain, layers: Iterable[str]) -> Tensor:
         """Magnitudes of the method's maps (N, H, W) by the model with these layers randomized, of the same targets."""
         other = Probe(randomized(probe.classifier, layers, self.seed), probe.images, probe.objects)
         return explain_again("parameter_randomization", explain, other).abs()
-
-    def _baseline(self, similarity: Similarity, maps: Tensor) -> Score:
-        """Mean similarity of maps of different images; pairs that cannot be compared have none."""
-        if len(maps) == 1:
-            return Score.undefined("one image only, so no other to compare with")
-        pairs = np.array(list(combinations(range(len(maps)), 2)))
-        if len(pairs) > PAIRS:
-            rng = generator(self.seed, "parameter_randomization", "pairs")
-            pairs = pairs[rng.choice(len(pairs), PAIRS, replace=False)]
-        found = compare(similarity, maps[pairs[:, 0]], maps[pairs[:, 1]])
-        values = [score for score in found if not score.reason]
-        return mean_score(values) if values else Score.undefined("no two maps of the batch can be compared")
 
 
 def _end(steps: Sequence[Score]) -> Score:
@@ -116,9 +91,3 @@ def _end(steps: Sequence[Score]) -> Score:
         return steps[-1]
     shares = tuple(i / len(steps) for i in range(len(steps) + 1))
     return replace(steps[-1], curve=Curve(shares, (1.0, *(score.value for score in steps))))
-
-
-def _margin(baseline: Score, score: Score) -> Score:
-    if reason := score.reason or baseline.reason:
-        return Score.undefined(reason)
-    return Score(baseline.value - score.value)

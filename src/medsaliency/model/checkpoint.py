@@ -24,7 +24,7 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
 class _Description(BaseModel):
-    """What ``model.json`` must hold to build the model again; what else it holds is for the record."""
+    """What is read of ``model.json``: what builds the model again, and its performance. The rest is for the record."""
 
     architecture: str
     classes: list[str]
@@ -34,6 +34,7 @@ class _Description(BaseModel):
     std: list[float]
     output: Output
     target_layer: str | None = None
+    metrics: dict[str, Any] = {}
 
 
 def save(
@@ -90,9 +91,7 @@ def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32)
     Raises:
         MedsaliencyError: If a file is missing or unreadable, or the weights do not fit the architecture.
     """
-    folder = Path(folder)
-    if (folder / "model").is_dir():
-        folder = folder / "model"
+    folder = _place(folder)
     description = _describe(folder)
     module = build(
         description.architecture,
@@ -118,6 +117,15 @@ def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32)
         device=device,
         name=description.architecture,
     )
+
+
+def metrics_of(folder: Path | str) -> dict[str, Any]:
+    """The performance that :func:`save` wrote into a checkpoint, or the one in a run's folder; empty where it was none.
+
+    Raises:
+        MedsaliencyError: If a file is missing or unreadable.
+    """
+    return _describe(_place(folder)).metrics
 
 
 def load_state_dict(
@@ -172,6 +180,12 @@ def load_state_dict(
         device=device,
         name=architecture,
     )
+
+
+def _place(folder: Path | str) -> Path:
+    """Where a checkpoint is, given its folder or that of a run."""
+    inner = Path(folder) / "model"
+    return inner if inner.is_dir() else Path(folder)
 
 
 def _describe(folder: Path) -> _Description:

@@ -83,6 +83,7 @@ def train(
     validation_labels: Tensor,
     how: Training,
     track: Track = silent,
+    name: str = "training",
 ) -> list[Epoch]:
     """Train ``classifier.module`` in place and return the history, one entry an epoch.
 
@@ -94,6 +95,7 @@ def train(
         validation_labels: As ``labels``.
         how: Hyper-parameters.
         track: Shows progress, one item a step.
+        name: What the progress is of.
 
     Raises:
         MedsaliencyError: If there are fewer than two images, the classifier's output is not softmax, or the loss stops
@@ -126,7 +128,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(how.seed, "dropout"))
         batches = _batches(len(images), how, steps)
-        for step, (index, draw) in enumerate(track(batches, "training", how.epochs * steps), start=1):
+        for step, (index, draw) in enumerate(track(batches, name, how.epochs * steps), start=1):
             module.train()
             batch = augment(images[index].to(device), how, draw)
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -57,8 +57,10 @@ class Contents:
             optionally methods (the most methods concerned on one image; without it, all).
         curves: One row per method x metric: method, metric, images, x, mean, median, low, high (lists of equal
             length on a common grid; low and high are the band of the mean), auc_mean, auc_median.
-        seconds: One row per method or metric: kind, name, images, seconds.
+        seconds: One row per method, metric or check: kind, name, images, seconds, peak_bytes (NaN where unknown).
         cases: The gallery, in order.
+        blur_control: As ``against_random``, of the control ``blurred`` against the method whose maps it blurs; empty
+            where the study has not both.
     """
 
     title: str
@@ -75,3 +77,4 @@ class Contents:
     curves: pd.DataFrame
     seconds: pd.DataFrame
     cases: Sequence[Case]
+    blur_control: pd.DataFrame = field(default_factory=pd.DataFrame)

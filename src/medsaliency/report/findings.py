@@ -9,6 +9,7 @@ from typing import Literal
 
 from medsaliency.report.contents import Contents
 from medsaliency.report.verdicts import (
+    BLURRED,
     LESION_METRICS,
     RANDOM,
     Verdict,
@@ -18,8 +19,10 @@ from medsaliency.report.verdicts import (
     has_values,
     higher_is_better,
     is_curve,
+    is_faithfulness,
     methods,
     metrics,
+    paired,
     paired_verdict,
     row,
     undefined_images,
@@ -43,7 +46,7 @@ class Finding:
 
 def findings(contents: Contents) -> list[Finding]:
     """Return all findings, in reading order."""
-    parts = (accuracy, patients, evidence, lesions, information, noise, further, few, exclusions)
+    parts = (accuracy, patients, evidence, lesions, information, noise, further, smoothness, few, exclusions)
     return [finding for part in parts for finding in part(contents)]
 
 
@@ -210,6 +213,32 @@ def further(contents: Contents) -> list[Finding]:
             text = f"Not shown to beat random on {metric_label(metric)}: {_names(rest)}."
             result.append(Finding(metric_label(metric), text, "caution"))
     return result
+
+
+def smoothness(contents: Contents) -> list[Finding]:
+    """State which measures of faithfulness score a method's own maps better once they are blurred."""
+    verdicts = {}
+    for metric in filter(is_faithfulness, metrics(contents)):
+        numbers = row(contents.blur_control, BLURRED, metric)
+        if numbers is not None:
+            higher = higher_is_better(contents, metric)
+            verdicts[metric] = (paired(numbers["low"], numbers["high"], higher_is_better=higher), numbers["wins"])
+    if not verdicts:
+        return []
+    source = str(contents.config["explain"]["methods"][BLURRED]["of"])
+    better = [f"{metric_label(m)} ({percent(wins)} of images)" for m, (v, wins) in verdicts.items() if v == "better"]
+    rest = [metric_label(m) for m, (v, _) in verdicts.items() if v != "better"]
+    topic, whose = "Blur control", f"the maps of {method_label(source)}"
+    if not better:
+        text = f"Blurring {whose} is not shown to improve their scores on {listing(rest)}."
+        return [Finding(topic, text, "support")]
+    text = (
+        f"Blurring {whose} improves their scores on {listing(better)}: a smooth method's lead there may be due to"
+        " its smoothness."
+    )
+    if rest:
+        text += f" It is not shown to improve them on {listing(rest)}."
+    return [Finding(topic, text, "caution")]
 
 
 def few(contents: Contents) -> list[Finding]:

@@ -138,6 +138,9 @@ def what_ran(contents: Contents) -> dict[str, Any]:
     # Whatever stands at the top as a plain value is a version or the machine's kind; the rest has its own place.
     versions = [(key, value) for key, value in provenance.items() if key != "seed" and isinstance(value, (str, int))]
     model = [(str(key).replace("_", " "), plain(value)) for key, value in (provenance.get("model") or {}).items()]
+    if permuted := provenance.get("permuted"):
+        known = number(permuted.get("training_accuracy"))
+        model.append(("accuracy on permuted labels, of the network that learned them", known))
     methods = _labeled(provenance.get("methods") or {}, method_label)
     metrics = _labeled(provenance.get("metrics") or {}, metric_label)
     return {

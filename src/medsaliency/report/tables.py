@@ -247,17 +247,15 @@ def exclusion_rows(contents: Contents) -> list[Exclusion]:
     ]
 
 
-def timing_rows(seconds: pd.DataFrame) -> list[tuple[str, str, str, str, str]]:
-    """Return (kind, name, images, seconds, seconds an image) of each method and metric, summed over its rows."""
-    rows: list[tuple[str, str, str, str, str]] = []
-    if seconds.empty:
-        return rows
-    summed = seconds.groupby(["kind", "name"], sort=False)[["images", "seconds"]].sum().reset_index()
-    for _, row in summed.iterrows():
+def timing_rows(seconds: pd.DataFrame) -> list[tuple[str, str, str, str, str, str]]:
+    """Return (kind, name, images, seconds, seconds an image, megabytes at the peak) of each method and metric."""
+    rows: list[tuple[str, str, str, str, str, str]] = []
+    for _, row in seconds.iterrows():
         name, kind = str(row["name"]), str(row["kind"])
         label = metric_label(name) if kind == "metric" else method_label(name)
         each = float(row["seconds"]) / float(row["images"]) if row["images"] else math.nan
-        rows.append((kind, label, f"{int(row['images']):,}", number(float(row["seconds"]), 1), number(each, 3)))
+        took = (number(float(row["seconds"]), 1), number(each, 3), number(float(row["peak_bytes"]) / 1e6, 0))
+        rows.append((kind, label, f"{int(row['images']):,}", *took))
     return rows
 
 

@@ -12,9 +12,10 @@ import pandas as pd
 
 from medsaliency.report.contents import Contents
 
-RANDOM = "random"
+RANDOM, BLURRED = "random", "blurred"
 LESION_METRICS = ("lesion_auprc", "pointing_game")
 CURVE_PREFIXES = ("aic_", "sic_")
+FAITHFULNESS_PREFIXES = (*CURVE_PREFIXES, "evidence", "insertion_", "deletion_", "road", "infidelity", "faithfulness_")
 
 Verdict = Literal["better", "worse", "open", "undefined"]
 
@@ -44,6 +45,11 @@ def apart(method: tuple[float, float], random: tuple[float, float], *, higher_is
 def is_curve(metric: str) -> bool:
     """Tell whether ``metric`` is the area under an information curve."""
     return metric.startswith(CURVE_PREFIXES)
+
+
+def is_faithfulness(metric: str) -> bool:
+    """Tell whether ``metric`` asks the model what becomes of its output, where a map shows or takes pixels."""
+    return metric.startswith(FAITHFULNESS_PREFIXES)
 
 
 def higher_is_better(contents: Contents, metric: str) -> bool:

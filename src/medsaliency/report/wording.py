@@ -87,8 +87,12 @@ METRIC_LABELS = {
     "shift_consistency": "Shift, rank correlation",
     "shift_overlap": "Shift, overlap",
     **{
-        f"{kind}_{name}{end}": f"{kind.capitalize()} randomization, {label}{text}"
-        for kind in ("cascading", "independent")
+        f"{kind}_{name}{end}": f"{words}, {label}{text}"
+        for kind, words in (
+            ("cascading", "Cascading randomization"),
+            ("independent", "Independent randomization"),
+            ("permuted", "Permuted labels"),
+        )
         for name, label in (("ssim", "SSIM"), ("spearman", "rank correlation"), ("hog", "HOG"))
         for end, text in (("", ""), ("_margin", ", margin"))
     },

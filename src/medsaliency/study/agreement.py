@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,6 @@ from medsaliency.types import BoolArray, FloatArray, MedsaliencyError, Score, Tr
 
 KINDS = ("repeatability", "reproducibility")
 MEASURES = ("ssim", "spearman", "dice")
-COLUMNS = (
-    *("kind", "method", "measure", "images", "pairs", "mean", "low", "high"),
-    *("between_images", "left_out", "reason"),
-)
 IMAGE_PAIRS = 50
 """Pairs of images behind a yardstick, where there are so many."""
 
@@ -43,20 +39,16 @@ class Run:
     Args:
         path: Its folder.
         study: Its configuration.
-        classes: Names of the classes.
-        architecture: Of the network, which may be of a checkpoint that was given.
-        weights: Fingerprint of the network.
+        provenance: What its numbers rest on.
         arrays: Images (C, H, W), lesions (H, W) and maps (H, W), one chunk an image.
-        places: Of each explained image in ``arrays``, by its id.
-        patients: By the image's id.
-        explained: By the image's id, the index of the class explained and of the one it is contrasted with, if any.
+        places: Of the explained images in ``arrays``, by their ids.
+        patients: By the images' ids.
+        explained: By the images' ids: the index of the class explained, and of the one it is contrasted with, if any.
     """
 
     path: Path
     study: Study
-    classes: list[str]
-    architecture: str
-    weights: str
+    provenance: dict[str, Any]
     arrays: zarr.Group
     places: dict[str, int]
     patients: dict[str, str]
@@ -70,24 +62,23 @@ class Run:
             MedsaliencyError: If it is none.
         """
         store = Store.open(path)
-        study, provenance, arrays = load_study(path / "study.yaml"), store.read_json("provenance.json"), store.maps()
-        images = store.read_table("scores.parquet").drop_duplicates("sample").set_index("sample")
-        explained = images[["target"]]
+        study, arrays = load_study(path / "study.yaml"), store.maps()
+        names = cast("list[str]", arrays.attrs["samples"])
+        images = store.read_table("scores.parquet").drop_duplicates("sample").set_index("sample").loc[names]
+        explained = [images["target"]]
         if study.explain.score == "contrast":
-            predictions = store.read_table("predictions.parquet").set_index("sample").loc[images.index]
-            others = predictions[[name for name in predictions if name.startswith("p_")]].to_numpy(copy=True)
-            others[np.arange(len(images)), images["target"]] = -1
-            explained = explained.assign(against=others.argmax(axis=1))
+            probabilities = store.read_table("predictions.parquet").set_index("sample").loc[names].filter(regex="^p_")
+            others = probabilities.to_numpy(copy=True)
+            others[np.arange(len(names)), images["target"]] = -1
+            explained.append(others.argmax(axis=1))
         return cls(
             path,
             study,
-            provenance["data"]["classes"],
-            provenance["model"]["architecture"],
-            provenance["model"]["weights"],
+            store.read_json("provenance.json"),
             arrays,
-            places={name: place for place, name in enumerate(arrays.attrs["samples"])},  # type: ignore[arg-type]
-            patients=images["patient"].to_dict(),
-            explained=dict(zip(images.index, explained.itertuples(index=False, name=None), strict=True)),
+            places={name: place for place, name in enumerate(names)},
+            patients=dict(zip(names, images["patient"], strict=True)),
+            explained=dict(zip(names, zip(*explained, strict=True), strict=True)),
         )
 
     def read(self, array: str, image: str) -> Any:
@@ -96,7 +87,7 @@ class Run:
 
     def magnitudes(self, method: str, image: str) -> FloatArray:
         """(H, W) absolute values of a map: the same picture with its sign turned has not changed."""
-        return np.abs(self.read(f"maps/{method}", image))
+        return np.abs(np.asarray(self.read(f"maps/{method}", image), dtype=np.float32))
 
     def lesion(self, image: str) -> BoolArray | None:
         """(H, W) bool, or None where there is no mask."""
@@ -106,7 +97,7 @@ class Run:
         """What runs must share for their maps to be compared, by name."""
         explain = self.study.explain
         own = {f"explain.methods.{name}": explain.methods[name] for name in methods}
-        return {"the classes": self.classes, "explain.score": explain.score, **own}
+        return {"the classes": self.provenance["data"]["classes"], "explain.score": explain.score, **own}
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
@@ -115,13 +106,13 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     Raises:
         MedsaliencyError: If there are fewer than two, one is not finished, two have the same weights, they have no
             image or method in common, or differ in their classes, in what is explained, in the parameters of a method,
-            or in the pixels or the lesion of an image.
+            or in an image or its lesion.
     """
     if len(paths) < 2:
         raise MedsaliencyError(f"expected two runs or more, got {len(paths)}; name another run of the same data")
     runs = [Run.open(path) for path in paths]
     for one, other in combinations(runs, 2):
-        if one.weights == other.weights:
+        if one.provenance["model"]["weights"] == other.provenance["model"]["weights"]:
             raise MedsaliencyError(
                 f"{other.path}: expected other weights than those of {one.path}, got the same; train the network anew "
                 "with another training.seed"
@@ -130,22 +121,23 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     for shared, kind in ((images, "image"), (methods, "method")):
         if not shared:
             raise MedsaliencyError(
-                f"{', '.join(str(run.path) for run in runs)}: expected an {kind} that every run explained, got none; "
-                "compare runs of studies that differ in training.seed or model.architecture"
+                f"{', '.join(str(run.path) for run in runs)}: expected at least one {kind} in common, got none; run "
+                "studies that differ only in training.seed or model.architecture"
             )
     for other in runs[1:]:
-        for (name, wanted), got in zip(first.settings(methods).items(), other.settings(methods).values(), strict=True):
-            if got != wanted:
+        settings = other.settings(methods)
+        for name, wanted in first.settings(methods).items():
+            if settings[name] != wanted:
                 raise MedsaliencyError(
-                    f"{other.path}: expected {name} to be {wanted}, as in {first.path}, got {got}; run the studies "
-                    "with the same settings"
+                    f"{other.path}: expected {name} to be {wanted}, as in {first.path}, got {settings[name]}; run the "
+                    "studies with the same settings"
                 )
         for image in images:
             for name in ("image", "has_lesion", "lesion"):
                 wanted, got = first.read(name, image), other.read(name, image)
                 if not np.array_equal(wanted, got):
                     raise MedsaliencyError(
-                        f"{other.path}: expected {name} of {image!r} {wanted.shape} as in {first.path}, got another "
+                        f"{other.path}: expected {name} {wanted.shape} of {image!r} as in {first.path}, got another "
                         f"{got.shape}; run the studies with the same data, data.size and seed"
                     )
     return runs
@@ -166,18 +158,18 @@ def left_aside(runs: Sequence[Run]) -> list[str]:
     """What is not compared because not every run has it, a line each."""
     methods = sorted({name for run in runs for name in run.study.explain.methods}.difference(shared_methods(runs)))
     images = len({image for run in runs for image in run.places}.difference(shared_images(runs)))
-    found = [f"not in every run, so not compared: {', '.join(methods)}"] if methods else []
-    return found + ([f"not explained by every run, so not compared: {count(images, 'image')}"] if images else [])
+    named = [", ".join(methods)] if methods else []
+    return [f"not in every run, so not compared: {what}" for what in named + [count(images, "image")] * (images > 0)]
 
 
 def compare_runs(runs: Sequence[Run], track: Track = silent) -> pd.DataFrame:
     """Agreement of the magnitudes of the runs' maps, by kind of pair, method and measure.
 
     An image's value is the mean over the pairs of runs of a kind. It has none where two of them explained different
-    classes, or a pair of maps cannot be compared (see :mod:`medsaliency.evaluation.similarity`).
+    classes, or where two maps cannot be compared (see :mod:`medsaliency.evaluation.similarity`).
 
     Args:
-        runs: As :func:`open_runs` gives them. The first one's study gives the bootstrap.
+        runs: As :func:`open_runs` gives them; the first one's study says how to bootstrap.
         track: Shows progress.
 
     Returns:
@@ -187,38 +179,51 @@ def compare_runs(runs: Sequence[Run], track: Track = silent) -> pd.DataFrame:
         the mean over up to 50 pairs of images, then over the runs of that kind), left_out (images without a value),
         reason (the most frequent; empty if none). What is undefined is NaN.
     """
-    first, images = runs[0], shared_images(runs)
-    couples = _couples(images, first.study.seed)
+    study, images, methods = runs[0].study, shared_images(runs), shared_methods(runs)
+    patients = [runs[0].patients[image] for image in images]
+    couples = _couples(images, study.seed)
     pairs: dict[str, list[tuple[Run, Run]]] = {kind: [] for kind in KINDS}
     for one, other in combinations(runs, 2):
-        pairs[KINDS[one.architecture != other.architecture]].append((one, other))
-    rows = []
-    methods = shared_methods(runs)
+        architectures = {run.provenance["model"]["architecture"] for run in (one, other)}
+        pairs[KINDS[len(architectures) - 1]].append((one, other))
+    rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind, own in pairs.items() if own}
     for method in track(methods, "comparing maps", len(methods)):
         between = {run: _between(run, method, couples) for run in runs}
-        for kind in filter(pairs.get, KINDS):
-            found = [_of_an_image(pairs[kind], method, image) for image in images]
+        for kind, found in rows.items():
+            by_image = [_agreement(pairs[kind], method, image) for image in images]
             yardstick = pd.DataFrame([between[run] for run in dict.fromkeys(chain(*pairs[kind]))]).mean()
             for measure in MEASURES:
-                scores = [score[measure] for score in found]
+                scores = [own[measure] for own in by_image]
                 reasons = Counter(score.reason for score in scores if score.reason)
-                interval = mean_interval(
+                mean = mean_interval(
                     [score.value for score in scores],
-                    [first.patients[image] for image in images],
-                    generator(first.study.seed, "agreement", kind, method, measure),
-                    draws=first.study.statistics.draws,
-                    level=first.study.statistics.level,
+                    patients,
+                    generator(study.seed, "agreement", kind, method, measure),
+                    draws=study.statistics.draws,
+                    level=study.statistics.level,
                 )
-                left = reasons.total()
-                numbers = (len(images) - left, len(pairs[kind]), *astuple(interval), yardstick[measure], left)
-                rows.append((kind, method, measure, *numbers, max(reasons, key=reasons.__getitem__, default="")))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.sort_values("kind", kind="stable", ignore_index=True)
+                found.append(
+                    {
+                        "kind": kind,
+                        "method": method,
+                        "measure": measure,
+                        "images": len(images) - reasons.total(),
+                        "pairs": len(pairs[kind]),
+                        "mean": mean.value,
+                        "low": mean.low,
+                        "high": mean.high,
+                        "between_images": yardstick[measure],
+                        "left_out": reasons.total(),
+                        "reason": reasons.most_common(1)[0][0] if reasons else "",
+                    }
+                )
+    return pd.DataFrame(chain(*rows.values()))
 
 
-def _of_an_image(pairs: Sequence[tuple[Run, Run]], method: str, image: str) -> dict[str, Score]:
+def _agreement(pairs: Sequence[tuple[Run, Run]], method: str, image: str) -> dict[str, Score]:
+    """The means over pairs of runs, by measure."""
     if any(one.explained[image] != other.explained[image] for one, other in pairs):
-        return dict.fromkeys(MEASURES, Score.undefined("different classes were explained"))
+        return dict.fromkeys(MEASURES, Score.undefined("different classes"))
     found = [
         agreement(one.magnitudes(method, image), other.magnitudes(method, image), one.lesion(image))
         for one, other in pairs
@@ -237,7 +242,7 @@ def _between(run: Run, method: str, couples: Sequence[tuple[str, str]]) -> pd.Se
 def _couples(images: Sequence[str], seed: int) -> list[tuple[str, str]]:
     """Different images, all pairs or 50 at random; ordered, because the first one's lesion says what Dice compares."""
     others = len(images) - 1
-    count = len(images) * others
-    drawn = generator(seed, "agreement", "images").choice(count, min(count, IMAGE_PAIRS), replace=False).tolist()
-    places = [divmod(at, others) for at in drawn]
+    pairs = len(images) * others
+    drawn = generator(seed, "agreement", "images").choice(pairs, min(pairs, IMAGE_PAIRS), replace=False).tolist()
+    places = [divmod(number, others) for number in drawn]
     return [(images[one], images[other + (other >= one)]) for one, other in places]

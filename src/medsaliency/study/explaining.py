@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,14 +17,17 @@ from torch import Tensor
 from medsaliency.attribution import make_method, sharing
 from medsaliency.data.dataset import Record
 from medsaliency.evaluation import make_metric
+from medsaliency.evaluation.check import Check
 from medsaliency.evaluation.metric import Scores
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.model.targets import Contrast, Logit, Probability, Target
 from medsaliency.study.config import Study
+from medsaliency.study.cost import measured
+from medsaliency.study.estimate import Step
 from medsaliency.study.permuted_labels import checks_of
 from medsaliency.study.store import Store
-from medsaliency.types import Sample, Score, generator
+from medsaliency.types import Generators, Sample, Score, generator
 
 
 def select(records: Sequence[Record], images: int, seed: int) -> list[Record]:
@@ -41,9 +47,10 @@ def select(records: Sequence[Record], images: int, seed: int) -> list[Record]:
     return sorted(chosen[:images], key=lambda record: record.id)
 
 
-def steps_of_a_shard(study: Study) -> int:
-    """Methods, and metrics and checks times methods."""
-    return len(study.explain.methods) * (1 + len(study.evaluate.metrics) + len(study.evaluate.checks))
+def steps_of_a_shard(study: Study) -> list[str]:
+    """The names of what is done: every method once, every metric and check once a method."""
+    methods = list(study.explain.methods)
+    return methods + [name for name in (*study.evaluate.metrics, *study.evaluate.checks) for _ in methods]
 
 
 def explain_shard(
@@ -53,62 +60,103 @@ def explain_shard(
     start: int,
     predictions: pd.DataFrame,
     store: Store,
-) -> Iterator[str]:
+) -> Iterator[Step]:
     """Explain, score and check the images from ``start`` on, as many as a batch holds; nothing if that was done before.
 
     Maps go into ``maps.zarr``; then scores, curves and seconds as one shard, whose presence says that it is done.
 
     Yields:
-        The name of each of the :func:`steps_of_a_shard` when it is done.
+        Each of the :func:`steps_of_a_shard` when it is done.
     """
     name = f"shards/{start:06d}"
     if store.has(f"{name}-scores.parquet"):
-        yield from ["done before"] * steps_of_a_shard(study)
+        yield from (Step(step, fresh=False) for step in steps_of_a_shard(study))
         return
-    samples = explained[start : start + study.explain.batch_size]
-    probe = Probe(
-        classifier,
-        torch.from_numpy(np.stack([s.image for s in samples])),
-        targets_of(study, samples, predictions),
-        [None if s.native_lesion is None else torch.from_numpy(s.native_lesion) for s in samples],
-        geometries=[s.geometry for s in samples],
-    )
-    rows: list[dict[str, Any]] = []
-    seconds: list[dict[str, Any]] = []
-    maps = {}
-    methods = {key: make_method(key, parameters) for key, parameters in study.explain.methods.items()}
-    for key, explain in sharing(methods).items():
-        begin = time.perf_counter()
-        rngs = [generator(study.seed, s.id, key) for s in samples]
-        maps[key] = explain(probe, rngs).float().cpu()
-        seconds.append(_took("method", key, begin, len(samples)))
-        yield key
-    maps = {key: maps[key] for key in methods}
-    for metric, parameters in study.evaluate.metrics.items():
-        for method, saliency in maps.items():
-            begin = time.perf_counter()
-            # The same stream for every method: all meet the same start pixels.
-            rngs = [generator(study.seed, s.id, metric) for s in samples]
-            rows += _rows(samples, probe, method, make_metric(metric, parameters)(probe, saliency, rngs))
-            seconds.append(_took("metric", metric, begin, len(samples)))
-            yield metric
-    for check, run in checks_of(study, store).items():
-        for method, saliency in maps.items():
-            begin = time.perf_counter()
-
-            def again(other: Probe, method: str = method) -> Tensor:
-                return methods[method](other, [generator(study.seed, s.id, method) for s in samples])
-
-            rngs = [generator(study.seed, s.id, check) for s in samples]
-            rows += _rows(samples, probe, method, run(probe, again, saliency, rngs))
-            seconds.append(_took("check", check, begin, len(samples)))
-            yield check
-    _keep_maps(store, explained, samples, start, {name: part.numpy() for name, part in maps.items()})
-    table = pd.DataFrame(rows)
+    shard = Shard(study, classifier, explained[start : start + study.explain.batch_size], predictions)
+    for step in chain(shard.explain(), shard.score(), shard.check(checks_of(study, store))):
+        yield Step(step)
+    _keep_maps(store, explained, shard.samples, start, {name: part.numpy() for name, part in shard.maps.items()})
+    table = pd.DataFrame(shard.rows)
     curves = table[table["x"].notna()][["sample", "patient", "method", "metric", "x", "y"]]
     store.write_table(f"{name}-curves.parquet", curves)
-    store.write_table(f"{name}-timings.parquet", pd.DataFrame(seconds))
+    store.write_table(f"{name}-timings.parquet", pd.DataFrame(shard.costs))
     store.write_table(f"{name}-scores.parquet", table.drop(columns=["x", "y"]))
+
+
+class Shard:
+    """The images of one shard, and what becomes of them. Each part yields the name of every step when it is done.
+
+    Args:
+        study: Its methods, metrics and seed.
+        classifier: The model explained.
+        samples: The images.
+        predictions: Of all evaluation images, for their targets.
+    """
+
+    def __init__(
+        self, study: Study, classifier: Classifier, samples: Sequence[Sample], predictions: pd.DataFrame
+    ) -> None:
+        self.study, self.samples = study, samples
+        self.probe = Probe(
+            classifier,
+            torch.from_numpy(np.stack([s.image for s in samples])),
+            targets_of(study, samples, predictions),
+            [None if s.native_lesion is None else torch.from_numpy(s.native_lesion) for s in samples],
+            geometries=[s.geometry for s in samples],
+        )
+        self.methods = {name: make_method(name, parameters) for name, parameters in study.explain.methods.items()}
+        self.maps: dict[str, Tensor] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.costs: list[dict[str, Any]] = []
+
+    def explain(self) -> Iterator[str]:
+        """Make the maps of every method, (N, H, W) each."""
+        maps = {}
+        for name, method in sharing(self.methods).items():
+            with self._measured("method", name):
+                maps[name] = method(self.probe, self._generators(name)).float().cpu()
+            yield name
+        self.maps = {name: maps[name] for name in self.methods}
+
+    def score(self) -> Iterator[str]:
+        """Score every map by every metric."""
+        for name, parameters in self.study.evaluate.metrics.items():
+            metric = make_metric(name, parameters)
+            for method, saliency in self.maps.items():
+                with self._measured("metric", name):
+                    # The same stream for every method: all meet the same start pixels.
+                    self._keep(method, metric(self.probe, saliency, self._generators(name)))
+                yield name
+
+    def check(self, checks: Mapping[str, Check]) -> Iterator[str]:
+        """Check every method."""
+        for name, check in checks.items():
+            for method, saliency in self.maps.items():
+                with self._measured("check", name):
+                    again = partial(self._again, method)
+                    self._keep(method, check(self.probe, again, saliency, self._generators(name)))
+                yield name
+
+    def _again(self, method: str, probe: Probe) -> Tensor:
+        """The method's maps of a changed probe, with what it drew for the maps themselves."""
+        return self.methods[method](probe, self._generators(method))
+
+    def _generators(self, use: str) -> Generators:
+        return [generator(self.study.seed, sample.id, use) for sample in self.samples]
+
+    @contextmanager
+    def _measured(self, kind: str, name: str) -> Iterator[None]:
+        with measured(self.probe.classifier.device) as cost:
+            yield
+        self.costs.append({"kind": kind, "name": name, "images": len(self.samples), **asdict(cost)})
+
+    def _keep(self, method: str, scores: Scores) -> None:
+        targets = self.probe.targets.tolist()
+        self.rows += [
+            _row(sample, target, method, measure, score)
+            for measure, own in scores.items()
+            for sample, target, score in zip(self.samples, targets, own, strict=True)
+        ]
 
 
 def targets_of(study: Study, samples: Sequence[Sample], predictions: pd.DataFrame) -> list[Target]:
@@ -128,14 +176,6 @@ def targets_of(study: Study, samples: Sequence[Sample], predictions: pd.DataFram
     return targets
 
 
-def _rows(samples: Sequence[Sample], probe: Probe, method: str, scores: Scores) -> list[dict[str, Any]]:
-    return [
-        _row(sample, target, method, measure, score)
-        for measure, own in scores.items()
-        for sample, target, score in zip(samples, probe.targets.tolist(), own, strict=True)
-    ]
-
-
 def _row(sample: Sample, target: int, method: str, measure: str, score: Score) -> dict[str, Any]:
     return {
         "sample": sample.id,
@@ -149,10 +189,6 @@ def _row(sample: Sample, target: int, method: str, measure: str, score: Score) -
         "x": list(score.curve.x) if score.curve else None,
         "y": list(score.curve.y) if score.curve else None,
     }
-
-
-def _took(kind: str, name: str, begin: float, images: int) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "images": images, "seconds": time.perf_counter() - begin}
 
 
 def _keep_maps(

@@ -48,10 +48,10 @@ def recipe(study: Study) -> Training:
 
     No augmentation, label smoothing or class weights, :data:`LONGER` times as many epochs, and none left out.
     """
-    epochs = LONGER * study.training.epochs
-    still = {"flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}
-    plain = {"label_smoothing": 0.0, "class_weights": False, "epochs": epochs, "patience": epochs}
-    return Training(**{**study.training.model_dump(), **still, **plain, "seed": study.training_seed})
+    how = Training(**{**study.training.model_dump(), "seed": study.training_seed})
+    epochs = LONGER * how.epochs
+    still = replace(how, flip=False, rotation=0.0, zoom=0.0, shift=0.0)
+    return replace(still, label_smoothing=0.0, class_weights=False, epochs=epochs, patience=epochs)
 
 
 def train_on_permuted_labels(
@@ -103,7 +103,8 @@ def train_on_permuted_labels(
     names = ("data_randomization", str(check.seed))
     taught = permuted(labels, study.training_seed, *names)
     watched = torch.from_numpy(generator(study.training_seed, *names, "watched").permutation(len(images))[:WATCHED])
-    history = train(network, images, taught, images[watched], taught[watched], recipe(study), track)
+    name = "training on permuted labels"
+    history = train(network, images, taught, images[watched], taught[watched], recipe(study), track, name)
     accuracy = float((network.logits(images).argmax(dim=1).cpu() == taught).float().mean())
     trained_on = {"labels": "permuted", "images": len(images), "epochs": len(history), "seed": study.training_seed}
     checkpoint.save(

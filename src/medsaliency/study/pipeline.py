@@ -25,6 +25,7 @@ from medsaliency.model.tuning import BATCH_SIZES, cache_folder, tune
 from medsaliency.model.zoo import build
 from medsaliency.study import results
 from medsaliency.study.config import Study
+from medsaliency.study.estimate import estimated
 from medsaliency.study.explaining import explain_shard, select, steps_of_a_shard
 from medsaliency.study.permuted_labels import checks_of, record, train_on_permuted_labels
 from medsaliency.study.provenance import describe
@@ -61,6 +62,8 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
         store.keep_splits(split_table(dataset))
         with clock.stage("reading evaluation images"):  # before training, which a bad image would waste
             samples = read_split(study, dataset, EVALUATION, track)
+        if given := study.evaluate.checks.get("data_randomization", {}).get("checkpoint"):
+            checkpoint.load(given)  # before training, which a wrong folder would waste
         classifier, predictions = _model(study, dataset, samples, store, clock, track)
     except MedsaliencyError:
         store.remove_if_nothing_was_made()
@@ -76,8 +79,9 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
     store.keep_basis(provenance)
     with clock.stage("explaining and evaluating"):
         starts = range(0, len(explained), study.explain.batch_size)
+        plan = len(starts) * steps_of_a_shard(study)
         steps = (step for at in starts for step in explain_shard(study, classifier, explained, at, predictions, store))
-        for _ in track(steps, "explaining and evaluating", len(starts) * steps_of_a_shard(study)):
+        for _ in track(estimated(steps, plan), "explaining and evaluating", len(plan)):
             pass
     results.gather(store, study, [sample.id for sample in explained])
     store.write_json("provenance.json", {**provenance, "seconds": clock.seconds})

@@ -14,7 +14,7 @@ from medsaliency.attribution import CONTROLS
 from medsaliency.evaluation import make_metric
 from medsaliency.evaluation.checks import make_check
 from medsaliency.report.contents import Case, Contents
-from medsaliency.report.verdicts import is_curve
+from medsaliency.report.verdicts import BLURRED, is_curve
 from medsaliency.statistics.comparison import against, common_images, exclusions, summarize
 from medsaliency.statistics.curves import aggregate
 from medsaliency.statistics.performance import performance
@@ -24,6 +24,7 @@ from medsaliency.study.store import Store
 from medsaliency.types import Measure, generator
 
 CASES = 12
+BLUR_CONTROL = "statistics/blur_control.parquet"
 
 
 def gather(store: Store, study: Study, samples: Sequence[str]) -> None:
@@ -41,7 +42,8 @@ def gather(store: Store, study: Study, samples: Sequence[str]) -> None:
     for kind, table in tables.items():
         keys = pd.DataFrame({column: table[column].map(places) for column, places in order.items()})
         store.write_table(f"{kind}.parquet", table.loc[keys.sort_values(list(order)).index].reset_index(drop=True))
-    timings = _shards(store, "timings").groupby(["kind", "name"], sort=False, as_index=False).sum()
+    total = {"images": ("images", "sum"), "seconds": ("seconds", "sum"), "peak_bytes": ("peak_bytes", "max")}
+    timings = _shards(store, "timings").groupby(["kind", "name"], sort=False, as_index=False).agg(**total)
     store.write_table("timings.parquet", timings)
 
 
@@ -60,6 +62,10 @@ def write_statistics(store: Store) -> None:
     # A check has its own yardstick: that a random map never moves is no merit.
     judged = scores[~scores["metric"].isin(_measures_of_checks(study))]
     store.write_table("statistics/against_random.parquet", against(judged, "random", measures_of(study), **how))
+    if BLURRED in study.explain.methods:
+        source = study.explain.methods[BLURRED]["of"]
+        both = judged[judged["method"].isin([BLURRED, source])]
+        store.write_table(BLUR_CONTROL, against(both, source, measures_of(study), **how))
     store.write_table("statistics/exclusions.parquet", exclusions(scores))
     common = common_images(scores)[["sample", "method", "metric"]]
     information = curves[curves["metric"].map(is_curve).astype(bool)].merge(common)
@@ -120,6 +126,7 @@ def report_contents(store: Store) -> Contents:
         curves=store.read_table("statistics/curves.parquet"),
         seconds=store.read_table("timings.parquet"),
         cases=_cases(store, study),
+        **({"blur_control": store.read_table(BLUR_CONTROL)} if store.has(BLUR_CONTROL) else {}),
     )
 
 
@@ -176,7 +183,9 @@ def _shards(store: Store, kind: str) -> pd.DataFrame:
 
 def _without_places(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration for readers elsewhere: the last part of a path, not where it lay."""
-    for section, key in (("data", "root"), ("model", "checkpoint")):
-        if config[section][key] is not None:
-            config[section][key] = PurePath(config[section][key]).name
+    places = [(config["data"], "root"), (config["model"], "checkpoint")]
+    places += [(check, "checkpoint") for check in config["evaluate"]["checks"].values()]
+    for section, key in places:
+        if section.get(key) is not None:
+            section[key] = PurePath(section[key]).name
     return config

@@ -116,7 +116,7 @@ class Store:
             "weights": provenance["model"]["weights"],
         }
         if provenance["permuted"] is not None:
-            basis["permuted weights"] = provenance["permuted"]["weights"]
+            basis["permuted network"] = provenance["permuted"]["weights"]
         if not self.has("shards/basis.json"):
             self.write_json("shards/basis.json", basis)
         changed = [name for name, value in self.read_json("shards/basis.json").items() if basis[name] != value]

@@ -1,0 +1,82 @@
+"""What a step costs: seconds, and memory at its peak above what was held before."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = "5"
+"""What, written to ``clear_refs``, makes Linux forget the peak of the resident memory."""
+
+
+@dataclass
+class Cost:
+    """Filled in when the step is done.
+
+    Args:
+        seconds: Wall clock.
+        peak_bytes: Most memory of the device held at any time of the step, less what was held when it began; of a CPU
+            the process's resident memory. None where the system does not tell, as outside Linux.
+    """
+
+    seconds: float = 0.0
+    peak_bytes: int | None = None
+
+
+@contextmanager
+def measured(device: torch.device) -> Iterator[Cost]:
+    """Measure what is done within, one step of a process at a time.
+
+    Yields:
+        The cost, known when the step is over.
+    """
+    cost = Cost()
+    before = _begin(device)
+    begin = time.perf_counter()
+    yield cost
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    cost.seconds = time.perf_counter() - begin
+    peak = _peak(device)
+    cost.peak_bytes = None if before is None or peak is None else max(0, peak - before)
+
+
+def _begin(device: torch.device) -> int | None:
+    """Bytes held now, the peak begun anew."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    if device.type != "cpu" or not CLEAR.exists():
+        return None
+    _give_back()
+    CLEAR.write_text(RESET_PEAK)
+    return _resident("VmRSS")
+
+
+def _peak(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _resident("VmHWM") if device.type == "cpu" and STATUS.exists() else None
+
+
+def _give_back() -> None:
+    """Return freed memory to the system; what the allocator keeps would hide a peak that fits into it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if trim is not None:
+        trim(0)
+
+
+def _resident(field: str) -> int | None:
+    for line in STATUS.read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == field:
+            return int(rest.split()[0]) * 1024
+    return None
