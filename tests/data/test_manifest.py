@@ -58,6 +58,11 @@ def test_what_spreadsheets_write_is_understood(tmp_path):
         ("image,label\nC:\\a.png,x\n", "row 2: expected a path relative to"),
         ("image,label\n../a.png,x\n", "row 2: '../a.png' leads out of"),
         ("image,label,mask\n1.png,x,a/../../m.png\n", "row 2: 'a/../../m.png' leads out of"),
+        ("image,label,boxes\n1.png,x,1 2 3\n", "row 2: expected boxes as whole numbers 'x y width height'"),
+        ("image,label,boxes\n1.png,x,1 2 3 4; 1 2 0 4\n", "several separated by ';', got '1 2 0 4'"),
+        ("image,label,boxes\n1.png,x,-1 2 3 4\n", "got '-1 2 3 4'"),
+        ("image,label,boxs\n1.png,x,1 2 3 4\n", "unknown column 'boxs'; rename it to 'boxes'"),
+        ("image,label,mask,boxes\n1.png,x,m.png,1 2 3 4\n", "row 2: expected a mask or boxes, got both"),
         ("image,label\n1\0.png,x\n", "is not a usable path"),
     ],
 )
@@ -142,3 +147,21 @@ def test_the_real_manifests_open(real_data):
     assert sample.lesion is not None
     assert 0 < sample.lesion.mean() < 0.5
     assert 0 <= sample.image.min() < sample.image.max() <= 1
+
+
+def test_boxes_stand_for_a_mask(tmp_path):
+    Image.new("L", (9, 7), 100).save(tmp_path / "1.png")
+    Image.new("L", (9, 7), 100).save(tmp_path / "2.png")
+    dataset = manifest(write(tmp_path, "image,label,boxes\n1.png,x,1 2 3 4; 8 0 1 1\n2.png,x,\n"))
+    lesion = dataset.sample(dataset.records[0], 64).native_lesion
+    expected = np.zeros((7, 9), dtype=bool)
+    expected[2:6, 1:4] = expected[0, 8] = True
+    assert np.array_equal(lesion, expected)
+    assert dataset.sample(dataset.records[1], 64).native_lesion is None
+
+
+def test_a_box_that_leaves_the_image_is_refused(tmp_path):
+    Image.new("L", (9, 7), 100).save(tmp_path / "1.png")
+    dataset = manifest(write(tmp_path, "image,label,boxes\n1.png,x,7 2 3 4\n2.png,x,\n"))
+    with pytest.raises(MedsaliencyError, match=r"1\.png: expected boxes inside the image of 9 x 7 pixels, got x 7 y 2"):
+        dataset.sample(dataset.records[0], 64)

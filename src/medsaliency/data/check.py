@@ -118,10 +118,10 @@ def _read(dataset: Dataset, record: Record) -> tuple[Raw, str]:
     try:
         raw = dataset.read(record)
     except MedsaliencyError as error:
-        if record.mask is None:
+        if record.mask is None and not record.boxes:
             raise
-        # Where the image alone can be read, it was the mask.
-        return dataset.read(replace(record, mask=None)), str(error)
+        # Where the image alone can be read, it was the mask, or a box.
+        return dataset.read(replace(record, mask=None, boxes=())), str(error)
     if raw.lesion is None:
         return raw, ""
     if raw.lesion.shape != raw.pixels.shape[1:]:

@@ -25,6 +25,8 @@ class Record:
         split: One of ``SPLITS``, or None where the source names none.
         image: File of the image, or None for a made one.
         mask: File of the lesion mask, or None.
+        boxes: Lesion boxes where there is no mask, each (x, y, width, height) in pixels of the image, x and y of its
+            upper left pixel.
     """
 
     id: str
@@ -33,6 +35,7 @@ class Record:
     split: str | None = None
     image: Path | None = None
     mask: Path | None = None
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset, Raw, Record
 from medsaliency.data.images import read_image, read_mask
-from medsaliency.types import MedsaliencyError, nearest
+from medsaliency.types import BoolArray, MedsaliencyError, nearest
 
 if TYPE_CHECKING:
     from _csv import Reader
 
+Box = tuple[int, int, int, int]
+"""(x, y, width, height) in pixels, x and y of the upper left one."""
+
 REQUIRED = ("image", "label")
-OPTIONAL = ("patient_id", "mask", "split")
+OPTIONAL = ("patient_id", "mask", "boxes", "split")
 
 SPLIT_NAMES = {
     **dict.fromkeys(("training", "train"), TRAINING),
@@ -30,12 +35,13 @@ SPLIT_NAMES = {
 
 
 def manifest(path: Path) -> Dataset:
-    """Open a CSV with the columns ``image,label`` and optionally ``patient_id``, ``mask`` and ``split``.
+    """Open a CSV with the columns ``image,label`` and optionally ``patient_id``, ``mask``, ``boxes`` and ``split``.
 
     Args:
         path: The CSV, or the folder that holds a ``manifest.csv``. Its image and mask paths are relative to its own
             folder and must stay inside. An empty ``mask`` means no mask, an empty ``patient_id`` an unknown patient
-            (the image then stands alone), an empty ``split`` one still to be made. Other columns are ignored.
+            (the image then stands alone), an empty ``split`` one still to be made. ``boxes`` stand for a mask: ``x y
+            width height`` in pixels of the image, several separated by semicolons. Other columns are ignored.
 
     Returns:
         A dataset with classes in alphabetical order and the image's relative path as each record's id.
@@ -66,6 +72,7 @@ class Row:
     mask: Path | None = None
     patient: str | None = None
     split: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 def assemble(name: str, rows: Sequence[Row], where: str, read: Callable[[Record], Raw]) -> Dataset:
@@ -91,20 +98,39 @@ def assemble(name: str, rows: Sequence[Row], where: str, read: Callable[[Record]
             )
     classes = tuple(sorted(counts))
     index = {label: i for i, label in enumerate(classes)}
-    records = (Record(row.id, index[row.label], row.patient or row.id, row.split, row.image, row.mask) for row in rows)
-    return Dataset(name=name, classes=classes, records=tuple(records), read=read)
+    records = tuple(
+        Record(row.id, index[row.label], row.patient or row.id, row.split, row.image, row.mask, row.boxes)
+        for row in rows
+    )
+    return Dataset(name=name, classes=classes, records=records, read=read)
 
 
 def read_files(record: Record) -> Raw:
-    """Read the image file of a record, and its mask where it has one.
+    """Read the image file of a record, and its mask or boxes where it has them.
 
     Raises:
-        MedsaliencyError: As :func:`medsaliency.data.images.read_image`, naming the image or the mask.
+        MedsaliencyError: As :func:`medsaliency.data.images.read_image`, naming the image or the mask; or if a box
+            leaves the image.
     """
     assert record.image is not None  # noqa: S101  # every source that reads with this sets it
     pixels = read_image(record.image, source=record.id)
+    if record.boxes:
+        return Raw(pixels, _drawn(record, pixels.shape[1], pixels.shape[2]))
     mask = None if record.mask is None else read_mask(record.mask, source=f"{record.id}: mask {record.mask.name}")
     return Raw(pixels, mask)
+
+
+def _drawn(record: Record, height: int, width: int) -> BoolArray:
+    """The mask (H, W) of a record's boxes."""
+    mask = np.zeros((height, width), dtype=np.bool_)
+    for x, y, across, down in record.boxes:
+        if x + across > width or y + down > height:
+            raise MedsaliencyError(
+                f"{record.id}: expected boxes inside the image of {width} x {height} pixels, got x {x} y {y} width "
+                f"{across} height {down}; give them in pixels of this very file"
+            )
+        mask[y : y + down, x : x + across] = True
+    return mask
 
 
 def inside(root: Path, relative: str, where: str) -> tuple[str, Path]:
@@ -167,6 +193,8 @@ def _row(cells: dict[str, str], root: Path, where: str) -> Row:
     for column in REQUIRED:
         if not cells[column]:
             raise MedsaliencyError(f"{where}: expected a value in column {column!r}, got an empty cell; fill it in")
+    if cells.get("mask") and cells.get("boxes"):
+        raise MedsaliencyError(f"{where}: expected a mask or boxes, got both; leave one empty")
     name, image = inside(root, cells["image"], where)
     return Row(
         id=name,
@@ -176,7 +204,21 @@ def _row(cells: dict[str, str], root: Path, where: str) -> Row:
         mask=inside(root, cells["mask"], where)[1] if cells.get("mask") else None,
         patient=cells.get("patient_id"),
         split=split_name(cells["split"], where) if cells.get("split") else None,
+        boxes=tuple(_box(text, where) for text in cells.get("boxes", "").split(";") if text.strip()),
     )
+
+
+def _box(text: str, where: str) -> Box:
+    try:
+        x, y, width, height = (int(number) for number in text.split())
+    except ValueError:
+        x, y, width, height = -1, -1, 0, 0
+    if min(x, y) < 0 or min(width, height) < 1:
+        raise MedsaliencyError(
+            f"{where}: expected boxes as whole numbers 'x y width height' in pixels, several separated by ';', got "
+            f"{text.strip()!r}"
+        )
+    return x, y, width, height
 
 
 def _columns(header: list[str], file: Path) -> list[str]:
