@@ -35,6 +35,10 @@ DRAWN = {
     "sic_webp_published": "SIC WebP, published",
     "aic_webp_published": "AIC WebP, published",
     "sic_entropy_published": "SIC entropy, published",
+    "insertion_blur": "insertion, blur",
+    "deletion_blur": "deletion, blur",
+    "road": "ROAD",
+    "infidelity": "infidelity",
 }
 """Measures in the figure, and their names there."""
 BEGIN, END = "<!-- tables begin -->", "<!-- tables end -->"

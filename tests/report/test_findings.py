@@ -209,3 +209,37 @@ def test_a_measure_that_does_not_is_named_too(contents: Contents) -> None:
 def test_there_is_no_blur_control_of_what_does_not_ask_the_model(contents: Contents) -> None:
     assert blur_findings(blurred(contents, ABOVE, "lesion_auprc")) == []
     assert blur_findings(contents) == []
+
+
+def randomized(base: Contents, means: dict[str, Numbers], kind: str = "cascading") -> list[tuple[str, str]]:
+    one, other = (study(base, f"{kind}_{name}_margin", {**means, "random": BELOW}, {}) for name in ("ssim", "spearman"))
+    both = replace(
+        one,
+        measures={**one.measures, **other.measures},
+        scores=pd.concat([one.scores, other.scores]),
+        summary=pd.concat([one.summary, other.summary]),
+        against_random=pd.DataFrame(),
+    )
+    topic = {"cascading": "Parameter randomization", "permuted": "Data randomization"}[kind]
+    return [(f.tone, f.text) for f in findings(both) if f.topic == topic]
+
+
+def test_a_method_passes_a_check_where_all_margins_are_above_zero(contents: Contents) -> None:
+    found = randomized(contents, {"gradient": ABOVE, "grad_cam": AROUND})
+    passed, rest = found
+    assert passed[0] == "support"
+    assert passed[1].startswith("Passed by Gradient: less alike by the trained and a wholly randomized model than")
+    assert passed[1].endswith("by SSIM and rank correlation.")
+    assert rest[0] == "caution"
+    assert rest[1].endswith(": Grad-CAM.")
+
+
+def test_a_check_that_no_method_passes_supports_none(contents: Contents) -> None:
+    ((tone, text),) = randomized(contents, {"gradient": BELOW, "grad_cam": AROUND}, "permuted")
+    assert tone == "caution"
+    assert text.endswith(": Gradient and Grad-CAM.")
+
+
+def test_without_measures_of_lesions_nothing_is_said_of_them(contents: Contents) -> None:
+    made = study(contents, "insertion_blur", {"gradient": ABOVE, "random": AROUND}, {"gradient": ABOVE})
+    assert not [f for f in findings(made) if f.topic == "Lesion overlap"]

@@ -32,6 +32,15 @@ from medsaliency.report.wording import count, estimate, listing, method_label, m
 FEW_PATIENTS = 20
 """Below this many patients, percentile intervals from resampling cover clearly less than they claim."""
 
+RANDOMIZED = {
+    "cascading": ("Parameter randomization", "by the trained and a wholly randomized model"),
+    "independent": ("Layer randomization", "by the trained model and one with a stage randomized"),
+    "permuted": ("Data randomization", "by the model and one trained on permuted labels"),
+}
+"""Kinds of randomization: the topic of the finding, and whose two maps of an image are compared."""
+
+LIKENESS = {"ssim": "SSIM", "spearman": "rank correlation", "hog": "HOG"}
+
 Tone = Literal["plain", "support", "caution"]
 
 
@@ -46,7 +55,7 @@ class Finding:
 
 def findings(contents: Contents) -> list[Finding]:
     """Return all findings, in reading order."""
-    parts = (accuracy, patients, evidence, lesions, information, noise, further, smoothness, few, exclusions)
+    parts = (accuracy, patients, evidence, lesions, information, noise, further, sanity, smoothness, few, exclusions)
     return [finding for part in parts for finding in part(contents)]
 
 
@@ -94,9 +103,10 @@ def lesions(contents: Contents) -> list[Finding]:
     """State which methods find lesions better than random, by intervals that do not meet, and which do not."""
     metric = "lesion_auprc"
     if not has_values(contents, metric):
-        present = any(has_values(contents, name) for name in LESION_METRICS)
+        asked = [name for name in metrics(contents) if name in LESION_METRICS]
+        present = any(has_values(contents, name) for name in asked)
         text = "No image has a lesion mask with a score, so overlap with lesions says nothing here."
-        return [] if present else [Finding("Lesion overlap", text, "caution")]
+        return [] if present or not asked else [Finding("Lesion overlap", text, "caution")]
     random = row(contents.summary, RANDOM, metric)
     if random is None or number(random["mean"]) == "undefined":
         text = "Lesion AUPRC has no value for random maps, so no method can be compared with them."
@@ -202,6 +212,8 @@ def further(contents: Contents) -> list[Finding]:
     """State for every other measure which methods beat random by the paired difference, and which do not."""
     result = []
     for metric in metrics(contents):
+        if contents.against_random.empty or metric not in set(contents.against_random["metric"]):
+            continue
         if is_curve(metric) or metric in ("evidence", "lesion_auprc") or not has_values(contents, metric):
             continue
         grouped = _grouped(explanations(contents), partial(paired_verdict, contents, metric=metric))
@@ -212,6 +224,27 @@ def further(contents: Contents) -> list[Finding]:
         if rest := [*grouped["open"], *grouped["worse"]]:
             text = f"Not shown to beat random on {metric_label(metric)}: {_names(rest)}."
             result.append(Finding(metric_label(metric), text, "caution"))
+    return result
+
+
+def sanity(contents: Contents) -> list[Finding]:
+    """State which methods pass the randomization checks: by the margins below the likeness of two images' maps."""
+    result = []
+    for kind, (topic, without) in RANDOMIZED.items():
+        margins = {f"{kind}_{name}_margin": word for name, word in LIKENESS.items()}
+        margins = {name: word for name, word in margins.items() if has_values(contents, name)}
+        passed: list[str] = []
+        for method in explanations(contents) if margins else ():
+            rows = [row(contents.summary, method, name) for name in margins]
+            if all(numbers is not None and numbers["low"] > 0 for numbers in rows):
+                passed.append(method)
+        judged = listing(margins.values())
+        if passed:
+            text = f"{_names(passed)}: less alike {without} than the maps of two images are, by {judged}."
+            result.append(Finding(topic, f"Passed by {text}", "support"))
+        if rest := [name for name in explanations(contents) if margins and name not in passed]:
+            text = f"Not shown to be less alike {without} than the maps of two images are, by each of {judged}"
+            result.append(Finding(topic, f"{text}: {_names(rest)}.", "caution"))
     return result
 
 
@@ -254,6 +287,11 @@ def few(contents: Contents) -> list[Finding]:
             small.setdefault(least, []).append(metric_label(metric))
     if not small:
         return []
+    if sum(map(len, small.values())) == len([name for name in metrics(contents) if has_values(contents, name)]) > 1:
+        least, most = min(small), max(small)
+        patients = count(most, "patient") if least == most else f"{least} to {most} patients"
+        text = f"All means rest on few patients, {patients}: intervals from so few are too narrow to be relied on."
+        return [Finding("Sample size", text, "caution")]
     parts = [f"{count(patients, 'patient')} for {listing(names)}" for patients, names in sorted(small.items())]
     text = f"Some means rest on few patients: {'; '.join(parts)}. Intervals from so few are too narrow to be relied on."
     return [Finding("Sample size", text, "caution")]

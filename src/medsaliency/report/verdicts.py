@@ -13,7 +13,10 @@ import pandas as pd
 from medsaliency.report.contents import Contents
 
 RANDOM, BLURRED = "random", "blurred"
-LESION_METRICS = ("lesion_auprc", "pointing_game")
+LESION_METRICS = (
+    *("lesion_auprc", "pointing_game", "hit_rate", "energy_in_lesion", "relevance_mass", "relevance_rank"),
+    *("lesion_iou", "lesion_dice"),
+)
 CURVE_PREFIXES = ("aic_", "sic_")
 FAITHFULNESS_PREFIXES = (*CURVE_PREFIXES, "evidence", "insertion_", "deletion_", "road", "infidelity", "faithfulness_")
 
