@@ -17,11 +17,12 @@ from scipy import ndimage
 from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset, Raw, Record
 from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
-from medsaliency.model.training import Training, train
+from medsaliency.model.training import train
 from medsaliency.model.tuning import tune
 from medsaliency.model.zoo import build
 from medsaliency.study.config import Study, load_study
 from medsaliency.study.pipeline import load_data, predict, read_split, train_model
+from medsaliency.study.pipeline import stack as labeled
 from medsaliency.types import BoolArray, FloatArray, Sample, generator
 
 SIZE = 128
@@ -180,11 +181,10 @@ def fine_tune(study: Study, dataset: Dataset, folder: Path) -> None:
     start["conv_stem.weight"] = start["conv_stem.weight"].sum(dim=1, keepdim=True)  # one gray channel for three
     head = {name: value for name, value in module.state_dict().items() if name.startswith("classifier.")}
     module.load_state_dict({**start, **head})
-    training, validation = read_split(study, dataset, TRAINING), read_split(study, dataset, VALIDATION)
+    training, validation = (labeled(read_split(study, dataset, name)) for name in (TRAINING, VALIDATION))
     # What ImageNet networks of this family take in: gray values scaled to [-1, 1].
     classifier = Classifier(module, dataset.classes, mean=0.5, std=0.5, size=SIZE, name=FINE_TUNED)
-    how = Training(**{**study.training.model_dump(), "seed": study.training_seed})
-    train(classifier, stack(training), labels_of(training), stack(validation), labels_of(validation), how)
+    train(classifier, *training, *validation, study.recipe)
     checkpoint.save(classifier, folder, architecture=FINE_TUNED)
 
 
@@ -226,11 +226,6 @@ def noise(shape: tuple[int, int], rng: np.random.Generator, sigma: float = 0.0) 
     return ndimage.gaussian_filter(white, sigma) if sigma else white
 
 
-def labels_of(samples: Sequence[Sample]) -> torch.Tensor:
-    """Their labels, (N,)."""
-    return torch.tensor([sample.label for sample in samples])
-
-
 def stack(samples: Sequence[Sample]) -> torch.Tensor:
     """Their images, (N, C, H, W)."""
-    return torch.from_numpy(np.stack([s.image for s in samples]))
+    return labeled(samples)[0]

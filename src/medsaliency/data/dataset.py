@@ -11,6 +11,8 @@ import numpy as np
 from medsaliency.data.images import fit, to_channels
 from medsaliency.types import BoolArray, FloatArray, MedsaliencyError, Sample, Track, silent
 
+Box = tuple[int, int, int, int]
+"""(x, y, width, height) in pixels of an image, x and y of the upper left one."""
 TRAINING, VALIDATION, EVALUATION = SPLITS = ("training", "validation", "evaluation")
 
 
@@ -25,8 +27,7 @@ class Record:
         split: One of ``SPLITS``, or None where the source names none.
         image: File of the image, or None for a made one.
         mask: File of the lesion mask, or None.
-        boxes: Lesion boxes where there is no mask, each (x, y, width, height) in pixels of the image, x and y of its
-            upper left pixel.
+        boxes: Lesion boxes where there is no mask.
     """
 
     id: str
@@ -35,7 +36,7 @@ class Record:
     split: str | None = None
     image: Path | None = None
     mask: Path | None = None
-    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)

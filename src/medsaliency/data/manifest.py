@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset, Raw, Record
+from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Box, Dataset, Raw, Record
 from medsaliency.data.images import read_image, read_mask
 from medsaliency.types import BoolArray, MedsaliencyError, nearest
 
 if TYPE_CHECKING:
     from _csv import Reader
-
-Box = tuple[int, int, int, int]
-"""(x, y, width, height) in pixels, x and y of the upper left one."""
 
 REQUIRED = ("image", "label")
 OPTIONAL = ("patient_id", "mask", "boxes", "split")

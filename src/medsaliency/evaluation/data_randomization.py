@@ -6,7 +6,7 @@ Judged by the method's own baseline, as Arun et al. 2021, doi:10.1148/ryai.20212
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from torch import Tensor
 
@@ -58,13 +58,18 @@ class DataRandomization:
                 "data_randomization: expected the folder of a network trained on permuted labels, got none; give "
                 "checkpoint=FOLDER, or ask for the check in a study, which trains the network itself"
             )
-        other = Probe(network_for(probe.classifier, self.checkpoint), probe.images, probe.objects)
+        other = probe.once(("data_randomization", self.checkpoint), partial(_probe_of, probe, self.checkpoint))
         own, again = maps.detach().float().cpu().abs(), explain_again("data_randomization", explain, other).abs()
         scores: Scores = {}
         for name, similarity in COMPARED.items():
             baseline = own_baseline("data_randomization", self.seed, similarity, own)
             scores |= with_margins(f"permuted_{name}", compare(similarity, own, again), baseline)
         return scores
+
+
+def _probe_of(probe: Probe, folder: str) -> Probe:
+    """The same images and targets before the other network; all methods share its passes."""
+    return Probe(network_for(probe.classifier, folder), probe.images, probe.objects)
 
 
 def network_for(classifier: Classifier, folder: str) -> Classifier:

@@ -27,7 +27,7 @@ from medsaliency.report.verdicts import (
     row,
     undefined_images,
 )
-from medsaliency.report.wording import count, estimate, listing, method_label, metric_label, number, percent
+from medsaliency.report.wording import LIKENESS, count, estimate, listing, method_label, metric_label, number, percent
 
 FEW_PATIENTS = 20
 """Below this many patients, percentile intervals from resampling cover clearly less than they claim."""
@@ -38,8 +38,6 @@ RANDOMIZED = {
     "permuted": ("Data randomization", "by the model and one trained on permuted labels"),
 }
 """Kinds of randomization: the topic of the finding, and whose two maps of an image are compared."""
-
-LIKENESS = {"ssim": "SSIM", "spearman": "rank correlation", "hog": "HOG"}
 
 Tone = Literal["plain", "support", "caution"]
 

@@ -18,7 +18,10 @@ LESION_METRICS = (
     *("lesion_iou", "lesion_dice"),
 )
 CURVE_PREFIXES = ("aic_", "sic_")
-FAITHFULNESS_PREFIXES = (*CURVE_PREFIXES, "evidence", "insertion_", "deletion_", "road", "infidelity", "faithfulness_")
+FAITHFULNESS_PREFIXES = (
+    *CURVE_PREFIXES,
+    *("evidence", "insertion_", "deletion_", "place_rank", "road", "infidelity", "faithfulness_"),
+)
 
 Verdict = Literal["better", "worse", "open", "undefined"]
 

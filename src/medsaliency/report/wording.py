@@ -39,6 +39,7 @@ METHOD_LABELS = {
     "center_gaussian": "Center Gaussian",
     "blurred": "Blurred",
 }
+LIKENESS = {"ssim": "SSIM", "spearman": "rank correlation", "hog": "HOG"}
 METRIC_LABELS = {
     "aic_entropy": "AIC entropy",
     "aic_webp": "AIC WebP",
@@ -93,7 +94,7 @@ METRIC_LABELS = {
             ("independent", "Independent randomization"),
             ("permuted", "Permuted labels"),
         )
-        for name, label in (("ssim", "SSIM"), ("spearman", "rank correlation"), ("hog", "HOG"))
+        for name, label in LIKENESS.items()
         for end, text in (("", ""), ("_margin", ", margin"))
     },
 }

@@ -20,6 +20,7 @@ import zarr
 from medsaliency.attribution import CONTROLS
 from medsaliency.evaluation.agreement import agreement
 from medsaliency.evaluation.check import mean_score
+from medsaliency.evaluation.own_baseline import PAIRS as IMAGE_PAIRS
 from medsaliency.report.wording import count
 from medsaliency.statistics.bootstrap import mean_interval
 from medsaliency.study.config import Study, load_study
@@ -28,8 +29,6 @@ from medsaliency.types import BoolArray, FloatArray, MedsaliencyError, Score, Tr
 
 KINDS = ("repeatability", "reproducibility")
 MEASURES = ("ssim", "spearman", "dice")
-IMAGE_PAIRS = 50
-"""Pairs of images behind a yardstick, where there are so many."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -199,10 +199,15 @@ class Study(Section):
     statistics: StatisticsSection = StatisticsSection()
 
     @property
+    def recipe(self) -> Training:
+        """How the network is trained, with the seed that holds."""
+        given = self.training.model_dump()
+        return Training(**{**given, "seed": self.seed if given["seed"] is None else given["seed"]})
+
+    @property
     def training_seed(self) -> int:
         """The seed of the network's training."""
-        given: int | None = self.training.model_dump()["seed"]
-        return self.seed if given is None else given
+        return self.recipe.seed
 
     @field_validator("device")
     @classmethod

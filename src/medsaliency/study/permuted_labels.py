@@ -48,7 +48,7 @@ def recipe(study: Study) -> Training:
 
     No augmentation, label smoothing or class weights, :data:`LONGER` times as many epochs, and none left out.
     """
-    how = Training(**{**study.training.model_dump(), "seed": study.training_seed})
+    how = study.recipe
     epochs = LONGER * how.epochs
     still = replace(how, flip=False, rotation=0.0, zoom=0.0, shift=0.0)
     return replace(still, label_smoothing=0.0, class_weights=False, epochs=epochs, patience=epochs)

@@ -20,7 +20,7 @@ from medsaliency.evaluation.data_randomization import DataRandomization
 from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.execution import Execution
-from medsaliency.model.training import Training, train
+from medsaliency.model.training import train
 from medsaliency.model.tuning import BATCH_SIZES, cache_folder, tune
 from medsaliency.model.zoo import build
 from medsaliency.study import results
@@ -157,8 +157,8 @@ def train_model(
         device=study.device or default_device(),
         name=study.model.architecture,
     )
-    how = Training(**{**study.training.model_dump(), "seed": study.training_seed})
-    history = train(classifier, images, labels, *stack(read_split(study, dataset, VALIDATION, track)), how, track)
+    validation = stack(read_split(study, dataset, VALIDATION, track))
+    history = train(classifier, images, labels, *validation, study.recipe, track)
     predictions = predict(classifier, evaluation, track)
     found = results.measure(study, predictions, dataset.classes)
     trained_on = {"data": dataset.name, "images": len(images), "epochs": len(history), "seed": study.training_seed}

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from medsaliency.attribution import CONTROLS
+from medsaliency.attribution import CONTROLS, make_method
 from medsaliency.evaluation import make_metric
 from medsaliency.evaluation.checks import make_check
 from medsaliency.report.contents import Case, Contents
@@ -20,7 +20,7 @@ from medsaliency.statistics.curves import aggregate
 from medsaliency.statistics.performance import performance
 from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap
 from medsaliency.study.config import Study, load_study
-from medsaliency.study.store import Store
+from medsaliency.study.store import Store, plain
 from medsaliency.types import Measure, generator
 
 CASES = 12
@@ -62,14 +62,24 @@ def write_statistics(store: Store) -> None:
     # A check has its own yardstick: that a random map never moves is no merit.
     judged = scores[~scores["metric"].isin(_measures_of_checks(study))]
     store.write_table("statistics/against_random.parquet", against(judged, "random", measures_of(study), **how))
-    if BLURRED in study.explain.methods:
-        source = study.explain.methods[BLURRED]["of"]
+    if (source := blurred_method(study)) is not None:
         both = judged[judged["method"].isin([BLURRED, source])]
         store.write_table(BLUR_CONTROL, against(both, source, measures_of(study), **how))
     store.write_table("statistics/exclusions.parquet", exclusions(scores))
     common = common_images(scores)[["sample", "method", "metric"]]
     information = curves[curves["metric"].map(is_curve).astype(bool)].merge(common)
     store.write_table("statistics/curves.parquet", aggregate(information, **how))
+
+
+def blurred_method(study: Study) -> str | None:
+    """The method whose very maps the control ``blurred`` blurs; None where the study has no such pair."""
+    methods = study.explain.methods
+    if BLURRED not in methods or methods[BLURRED]["of"] not in methods:
+        return None
+    source = str(methods[BLURRED]["of"])
+    shown, blurred = methods[source], methods[BLURRED]["parameters"]
+    own, other = (plain(vars(make_method(source, given))) for given in (shown, blurred))
+    return source if own == other else None
 
 
 def measure(study: Study, predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
