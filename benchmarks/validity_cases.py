@@ -21,8 +21,9 @@ from medsaliency.model.training import train
 from medsaliency.model.tuning import tune
 from medsaliency.model.zoo import build
 from medsaliency.study.config import Study, load_study
-from medsaliency.study.pipeline import load_data, predict, read_split, train_model
-from medsaliency.study.pipeline import stack as labeled
+from medsaliency.study.pipeline import train_model
+from medsaliency.study.reading import load_data, predict, read_split
+from medsaliency.study.reading import stack as labeled
 from medsaliency.types import BoolArray, FloatArray, Sample, generator
 
 SIZE = 128

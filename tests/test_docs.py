@@ -26,6 +26,7 @@ from medsaliency.evaluation.checks import CHECKS
 from medsaliency.model.checkpoint import save
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.small_cnn import SmallCNN
+from medsaliency.report.contents import COLUMNS
 from medsaliency.study import config, results, store
 from medsaliency.study.config import Study
 
@@ -285,7 +286,7 @@ def test_study_fields_are_documented_with_their_defaults() -> None:
     text = (DOCS / "how-to" / "studies.md").read_text()
     code = dict(_fields(Study))
     rows = ROW.findall(_section(text, "Fields"))
-    for title in ("data", "model", "training", "explain", "evaluate", "statistics"):
+    for title in ("data", "model", "training", "explain", "evaluate", "statistics", "trust", "report"):
         rows += ROW.findall(_section(text, title))
     given = {name: yaml.safe_load(default) for name, default in rows}
     described_in_words = {"explain.methods", "evaluate.metrics"}
@@ -318,9 +319,16 @@ def test_the_files_of_a_run_are_documented() -> None:
     text = (DOCS / "how-to" / "studies.md").read_text()
     listed = set(re.findall(r"^\| `([\w./]+)` \|", _section(text, "The run folder"), re.MULTILINE))
     assert listed == set(re.findall(r"``([\w./]+)``", store.Store.__doc__ or ""))
-    tables = set(re.findall(r'"(statistics/\w+\.parquet)"', Path(results.__file__).read_text()))
-    assert tables
-    assert all(f"### {table}\n" in text for table in tables)
+
+
+def test_the_tables_of_statistics_are_documented_with_their_columns() -> None:
+    text = (REFERENCE / "statistics.md").read_text()
+    written = set(re.findall(r'"(statistics/\w+\.parquet)"', Path(results.__file__).read_text()))
+    assert written
+    assert all(f"## {table}\n" in text for table in written)
+    for name, columns in COLUMNS.items():
+        listed = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", _section(text, f"statistics/{name}.parquet"), re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", " ".join(listed))) == set(columns.split()), name
 
 
 def test_the_citation_is_complete() -> None:

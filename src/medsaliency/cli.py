@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,7 +104,8 @@ def train(
         from medsaliency.data.dataset import EVALUATION
         from medsaliency.data.splits import split_table
         from medsaliency.study.config import load_study
-        from medsaliency.study.pipeline import load_data, read_split, train_model
+        from medsaliency.study.pipeline import train_model
+        from medsaliency.study.reading import load_data, read_split
         from medsaliency.study.results import measure
         from medsaliency.study.store import write_text
 
@@ -169,18 +171,35 @@ def explain(
         out.print(f"{figure}  {maps}  {prediction}", soft_wrap=True, highlight=False, markup=False)
 
 
-@app.command(epilog="Example: medsaliency report runs/demo")
-def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
+@app.command(epilog="Example: medsaliency report runs/demo --format html,pdf,md")
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    formats: Annotated[str, typer.Option("--format", help="html, pdf, md, or several, separated by commas.")] = "html",
+    cases: Annotated[int | None, typer.Option(help="Images shown one by one; as the study says if not given.")] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="RUN", help="Run of a network trained anew on the same data; repeatable."),
+    ] = None,
+    figures: Annotated[bool, typer.Option(help="Also write figures/ and tables/ for papers.")] = True,
+) -> None:
     """Make a run's statistics and report again, from its tables and maps alone."""
     with loading():
-        from medsaliency.study.pipeline import write_report
+        from medsaliency.study.networks import keep_networks
+        from medsaliency.study.reporting import formats_of, write_report
         from medsaliency.study.results import write_statistics
         from medsaliency.study.store import Store
 
+    wanted = formats_of(formats)
     store = Store.open(run)
-    for finish in bars([write_statistics, write_report], "statistics and report", 2):
+    if others:
+        keep_networks(store, others, bars)
+    steps = [write_statistics, partial(write_report, formats=wanted, cases=cases, figures=figures)]
+    for finish in bars(steps, "statistics and report", len(steps)):
         finish(store)
-    out.print(f"Report: {(run / 'report.html').resolve()}", soft_wrap=True)
+    for name in wanted:
+        out.print(f"Report: {(run / f'report.{name}').resolve()}", soft_wrap=True)
+    if figures:
+        out.print(f"Figures and tables: {run / 'figures'}, {run / 'tables'}", soft_wrap=True)
 
 
 @app.command(epilog="Example: medsaliency agreement runs/seed-0 runs/seed-1 --output agreement.csv")

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 T = TypeVar("T")
+Family = Literal["faithfulness", "information", "localization", "complexity", "randomization", "stability", "other"]
+"""What a measure asks: does the model follow the map (``faithfulness``; by information curves, ``information``), does
+the map lie on the lesion, how concentrated is it, does it change with the model's weights, does it stay for the same
+image.
+"""
 
 
 class MedsaliencyError(Exception):
@@ -185,9 +190,11 @@ class Measure:
         higher_is_better: The direction.
         bounds: Lowest and highest possible value.
         description: One line for lists and the report.
+        family: What it asks; the report and the trust card read measures of one family together.
     """
 
     name: str
     higher_is_better: bool
     bounds: tuple[float, float]
     description: str
+    family: Family = "other"

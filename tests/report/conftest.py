@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsaliency.report.contents import Case, Contents
+from medsaliency.report.contents import COLUMNS, Case, Contents, Inference, Strip
 from medsaliency.types import Measure
 
 CLASSES = ("glioma", "meningioma", "pituitary")
@@ -48,7 +48,13 @@ def build() -> Contents:
         provenance=provenance(),
         classes=CLASSES,
         measures={
-            name: Measure(name, True, (0.0, 1.0), f"What {name} measures, in one line that a reader can follow.")
+            name: Measure(
+                name,
+                True,
+                (0.0, 1.0),
+                f"What {name} measures, in one line that a reader can follow.",
+                "information" if "_" in name and name[:3] in ("aic", "sic") else "localization",
+            )
             for name in METRICS
         },
         controls=frozenset({"random", "edge"}),
@@ -67,7 +73,7 @@ def build() -> Contents:
         },
         scores=scores,
         summary=summary_of(scores),
-        against_random=differences_of(scores),
+        inference=inference_of(scores),
         exclusions=exclusions(),
         curves=curve_rows(),
         seconds=pd.DataFrame(
@@ -143,17 +149,80 @@ def summary_of(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def differences_of(scores: pd.DataFrame) -> pd.DataFrame:
+def inference_of(scores: pd.DataFrame) -> Inference:
+    """Every table of a study's inference, of plain numbers in the right columns."""
+    gaps = against_controls(scores)
+    explained = [m for m in METHODS if m not in ("random", "edge")]
+    pairs = [(one, other) for i, one in enumerate(METHODS) for other in METHODS[i + 1 :]]
+    ranks = [
+        (metric, m, 1.0 + sorted(METHODS, key=lambda n: -level(n, metric)).index(m))
+        for metric in METRICS
+        for m in METHODS
+    ]
+    pairwise = [
+        (metric, one, other, 30, 60, gap, gap - 0.05, gap + 0.05, 0.001, 0.028, 0.6, 0.4, 0.8, 0.5, 0.3, 0.7, 0.8, verdict, 0.04)
+        for metric in METRICS
+        for one, other in pairs
+        for gap in [level(one, metric) - level(other, metric)]
+        for verdict in ["not shown" if abs(gap) < 0.05 else "better" if gap > 0 else "worse"]
+    ]  # fmt: skip
+    rows = {
+        "friedman": [(m, 8, 30, 61.3, 1e-9, 8e-9, 0.41, 1.92, "") for m in METRICS],
+        "ranks": ranks,
+        "pairwise": pairwise,
+        "mixed_terms": [
+            *((m, term, 9.1, 2.0, 24.0, 0.01, 0.04, 60, 30, "") for m in ("lesion_auprc",) for term in ("method", "class")),
+            ("lesion_auprc", "confidence", 0.3, 1.0, 24.0, 0.58, 1.0, 60, 30, ""),
+            ("lesion_auprc", "lesion_place", math.nan, math.nan, math.nan, math.nan, math.nan, 60, 30, "it does not vary"),
+        ],
+        "mixed_coefficients": [("lesion_auprc", "confidence", "", 0.02, -0.05, 0.09, 0.58)],
+        "metric_agreement": [(a, b, 0.7, 0.5, 0.4, 0.6, 6, 60, "") for i, a in enumerate(METRICS) for b in METRICS[i + 1 :]],
+        "concordance": [("information", 6, 6, 0.83, 0.001, ""), ("all", 8, 6, 0.55, 0.02, "")],
+        "method_agreement": [(a, b, 0.3, 0.2, 0.4, 60) for a, b in pairs],
+        "reliability": [(m, "seed", 3, 60, 0.93, 0.9, 0.95, "") for m in METRICS],
+        "trust": [
+            (m, criterion, verdict, measure, 0.3, 0.2, 0.4, 0.0, 0.01, "Adebayo et al. 2018", reason)
+            for i, m in enumerate(explained)
+            for criterion, verdict, measure, reason in (
+                ("beats_random", "pass" if i % 2 else "not shown", "lesion_auprc", ""),
+                ("parameter_randomization", "fail" if i == 0 else "pass", "cascading_ssim_margin", ""),
+                ("repeatable", "not shown", "spearman", "no other run was given"),
+                ("affordable", "pass", "seconds", ""),
+            )
+        ],
+        "networks": [(m, "repeatability", "spearman", 60, 0.6, 0.5, 0.7, 0.2) for m in explained],
+        "shortcut_shares": [(m, 20, 0.4, 0.3, 0.5, 0.01) for m in METHODS],
+    }  # fmt: skip
+    tables = {name: pd.DataFrame(part, columns=COLUMNS[name].split()) for name, part in rows.items()}
+    error = {"value": 0.061, "low": 0.03, "high": 0.102}
+    calibration = {
+        "temperature": 1.4, "images": 80, "log_loss_before": 0.41, "log_loss_after": 0.36, "error_before": error,
+        "error_after": {"value": 0.032, "low": 0.02, "high": 0.07}, "reason": "",
+    }  # fmt: skip
+    shortcut = {
+        "class": "meningioma", "images": 20, "area": 0.01,
+        "accuracy_with": {"value": 0.95, "low": 0.9, "high": 0.98},
+        "accuracy_without": {"value": 0.61, "low": 0.5, "high": 0.7}, "drop": {"value": 0.34, "low": 0.25, "high": 0.43},
+    }  # fmt: skip
+    return Inference(**tables, against_controls=gaps, calibration=calibration, shortcut=shortcut)
+
+
+def against_controls(scores: pd.DataFrame) -> pd.DataFrame:
     wide = scores.pivot(index="sample", columns=["metric", "method"], values="value")
     rows = []
-    for method in METHODS:
-        for metric in METRICS if method != "random" else ():
-            gap = wide[metric, method] - wide[metric, "random"]
-            mean, low, high = spread(gap)
-            wins = float((gap.dropna() > 0).mean()) if gap.notna().any() else math.nan
-            row = {"method": method, "metric": metric, "images": int(gap.notna().sum()), "difference": mean}
-            rows.append({**row, "low": low, "high": high, "wins": wins})
-    return pd.DataFrame(rows)
+    for control in ("random", "edge"):
+        for method in (m for m in METHODS if m not in ("random", "edge")):
+            for metric in METRICS:
+                gap = wide[metric, method] - wide[metric, control]
+                mean, low, high = spread(gap)
+                wins = float((gap.dropna() > 0).mean()) if gap.notna().any() else math.nan
+                verdict = "better" if low > 0 else "worse" if high < 0 else "not shown"
+                p = 0.5 if verdict == "not shown" else 0.001
+                images = int(gap.notna().sum())
+                rows.append(
+                    (metric, method, control, 1, images // 2, images, mean, low, high, p, p, verdict, wins, 0.03)
+                )
+    return pd.DataFrame(rows, columns=COLUMNS["against_controls"].split())
 
 
 def exclusions() -> pd.DataFrame:
@@ -197,6 +266,15 @@ def curve_rows() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+STRIPS = {"score_cam": "highest mean evidence", "random": "control"}
+
+
+def strip(method: str, why: str, image: np.ndarray) -> Strip:
+    shares = (0.01, 0.03, 0.1, 0.3)
+    pictures = np.stack([image * share**0.3 for share in shares])[:, None].clip(0, 1).astype(np.float32)
+    return Strip(method, why, shares, (0.2, 0.4, 0.7, 0.9), pictures)
+
+
 def case(number: int, rng: np.random.Generator) -> Case:
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     head = ((x - 0.5) / 0.36) ** 2 + ((y - 0.5) / 0.44) ** 2
@@ -223,6 +301,8 @@ def case(number: int, rng: np.random.Generator) -> Case:
         target=int(odds.argmax()),
         probabilities=odds.astype(np.float32),
         maps={name: values.astype(np.float32) for name, values in maps.items()},
+        calibrated=(odds**0.7 / (odds**0.7).sum()).astype(np.float32),
+        strips=[strip(name, why, image) for name, why in STRIPS.items()],
     )
 
 
@@ -234,6 +314,34 @@ def without_lesions(contents: Contents) -> Contents:
     scores.loc[lesion, "value"] = math.nan
     scores.loc[lesion, "reason"] = "no lesion mask"
     cases = [replace(case, lesion=None) for case in contents.cases]
-    return replace(
-        contents, scores=scores, summary=summary_of(scores), against_random=differences_of(scores), cases=cases
-    )
+    return replace(contents, scores=scores, summary=summary_of(scores), inference=inference_of(scores), cases=cases)
+
+
+@pytest.fixture(scope="session")
+def informed(contents: Contents) -> Contents:
+    """The same study with all that a run of this version records of itself."""
+    known = dict(contents.provenance)
+    known["code"], known["command"] = "c0de" * 16, "medsaliency study study.yaml --data-root FOLDER --output NEW_FOLDER"
+    known["training"] = {
+        "procedure": "AdamW; the weights of the epoch with the lowest validation loss are kept",
+        "initial_weights": "random", "epochs": 15, "learning_rate": 0.002, "flip": True, "seed": 17,
+    }  # fmt: skip
+    counts = {
+        "training": dict(zip(CLASSES, (1120, 560, 741), strict=True)),
+        "evaluation": dict(zip(CLASSES, (45, 24, 31), strict=True)),
+    }
+    known["data"] = {
+        **contents.provenance["data"],
+        "counts": counts,
+        "patients": {"training": 803, "evaluation": 41},
+        "patients_known": True,
+        "split": {"rule": "No named patient is in two splits.", "validation_if_carved": 0.15, "evaluation_if_carved": 0.2},
+        "fingerprint": "da7a" * 16,
+        "explained": 60,
+        "images_sha256": "1a9e" * 16,
+    }
+    known["model"] = {**contents.provenance["model"], "weights": "3e16" * 16}
+    statistics = {"draws": 2000, "level": 0.95, "permutations": 10_000, "alpha": 0.05, "power": 0.8}
+    trust = {"measure": "lesion_auprc", "randomization_margin": 0.0, "seconds": 10.0}
+    config = {**contents.config, "statistics": statistics, "trust": trust}
+    return replace(contents, provenance=known, config=config)

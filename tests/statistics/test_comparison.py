@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medsaliency.statistics.bootstrap import mean_interval
 from medsaliency.statistics.comparison import against, common_images, exclusions, summarize
-from medsaliency.types import Measure
+from medsaliency.types import Measure, generator
 
 UP = {"m": Measure("m", True, (0, 1), "")}
 DOWN = {"m": Measure("m", False, (0, 1), "")}
@@ -50,7 +51,55 @@ def test_the_seed_decides_the_interval_and_the_order_of_rows_does_not() -> None:
     scores = table({"a": np.random.default_rng(1).random(40).tolist()})
     first = summarize(scores, seed=0)
     pd.testing.assert_frame_equal(first, summarize(scores, seed=0))
+    pd.testing.assert_frame_equal(first, summarize(scores.sample(frac=1, random_state=2), seed=0))
     assert not first.equals(summarize(scores, seed=1))
+
+
+@pytest.fixture
+def made() -> pd.DataFrame:
+    """Two methods and a twin of the first, whose scores differ by class; three images are missing for one method."""
+    rng = np.random.default_rng(4)
+    label = np.arange(40) % 2
+    first, other = label + 0.2 * rng.random(40), label + 0.2 * rng.random(40)
+    other[[3, 8, 30]] = np.nan
+    return table({"a": first.tolist(), "twin": first.tolist(), "random": other.tolist()})
+
+
+def test_intervals_are_those_of_the_values_and_of_their_differences(made: pd.DataFrame) -> None:
+    scores = pd.concat([made, made.assign(metric="again")])
+    common = common_images(made)
+    values = {name: group.set_index("sample")["value"] for name, group in common.groupby("method")}
+    patients = common.drop_duplicates("sample").set_index("sample")["patient"]
+    for stratified in (False, True):
+        strata = common.drop_duplicates("sample")["label"] if stratified else None
+        summary = summarize(scores, seed=5, stratified=stratified).set_index(["metric", "method"])
+        compared = against(scores, "random", UP | {"again": UP["m"]}, seed=5, stratified=stratified)
+        compared = compared.set_index(["metric", "method"])
+        expected = mean_interval(values["a"], patients, generator(5, "bootstrap"), strata=strata)
+        apart = mean_interval(values["a"] - values["random"], patients, generator(5, "bootstrap"), strata=strata)
+        for metric in ("m", "again"):
+            for method in ("a", "twin"):
+                own, paired = summary.loc[metric, method], compared.loc[metric, method]
+                assert (own["mean"], own["low"], own["high"]) == pytest.approx(
+                    (expected.value, expected.low, expected.high), rel=1e-9
+                )
+                assert (paired["difference"], paired["low"], paired["high"]) == pytest.approx(
+                    (apart.value, apart.low, apart.high), rel=1e-9
+                )
+    equal = against(made, "twin", UP, seed=5).set_index("method").loc["a"]
+    assert (equal["difference"], equal["low"], equal["high"], equal["wins"]) == (0, 0, 0, 0.5)
+
+
+def test_within_classes_their_difference_is_no_uncertainty(made: pd.DataFrame) -> None:
+    alone = made.assign(patient=made["sample"])
+    free, within = (
+        summarize(alone, seed=0, stratified=choice).set_index("method").loc["a"] for choice in (False, True)
+    )
+    assert within["mean"] == free["mean"]
+    assert within["high"] - within["low"] < 0.3 * (free["high"] - free["low"])
+    # Patients of both classes are one stratum: where all are, nothing changes.
+    both = made[~made["patient"].isin(["p1", "p4", "p15"])]
+    pd.testing.assert_frame_equal(summarize(both, seed=0, stratified=True), summarize(both, seed=0))
 
 
 def test_methods_are_compared_on_the_images_that_all_have() -> None:

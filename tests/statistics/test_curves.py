@@ -2,7 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medsaliency.statistics.bootstrap import mean_interval
 from medsaliency.statistics.curves import aggregate
+from medsaliency.types import generator
 
 
 def curves(*lines: tuple[list[float], list[float]]) -> pd.DataFrame:
@@ -35,3 +37,17 @@ def test_the_band_holds_the_mean_and_has_no_width_for_equal_curves() -> None:
     assert (np.array(wide["low"]) <= np.array(wide["mean"]) + 1e-12).all()
     assert (np.array(wide["high"]) >= np.array(wide["mean"]) - 1e-12).all()
     assert max(np.subtract(wide["high"], wide["low"])) > 0.5
+
+
+def test_the_band_at_each_point_is_the_interval_of_the_mean_there() -> None:
+    heights = np.random.default_rng(3).random(30)
+    lines = curves(*[([0, 0.5, 1], [0, height, 1]) for height in heights])
+    lines = lines.assign(patient=[f"p{i // 2}" for i in range(30)], label=[i // 2 % 2 for i in range(30)])
+    for stratified in (False, True):
+        (found,) = aggregate(lines, seed=4, stratified=stratified).to_dict("records")
+        strata = lines["label"] if stratified else None
+        for place in (0.25, 0.5):
+            at = found["x"].index(place)
+            values = np.interp(place, [0, 0.5], [0, 1]) * heights
+            expected = mean_interval(values, lines["patient"], generator(4, "bootstrap"), strata=strata)
+            assert (found["low"][at], found["high"][at]) == pytest.approx((expected.low, expected.high), rel=1e-9)

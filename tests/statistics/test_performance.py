@@ -3,7 +3,15 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from medsaliency.statistics.bootstrap import (
+    bca_interval,
+    leave_one_out,
+    mean_interval,
+    patient_weights,
+    widened_quantile,
+)
 from medsaliency.statistics.performance import auroc, calibration_error, macro_f1, performance
+from medsaliency.types import generator
 
 
 @pytest.fixture
@@ -66,5 +74,30 @@ def test_performance_of_a_hand_made_table() -> None:
     assert found["accuracy"]["low"] <= 0.75 <= found["accuracy"]["high"]
     assert found["confusion"] == [[1, 1], [0, 2]]
     assert found["macro_f1"]["value"] == pytest.approx((2 / 3 + 0.8) / 2)
-    assert found["auroc"]["x"]["value"] == 1.0
-    assert performance(table, ["x", "y"], seed=0) == found
+    # Without the first patient there is no image of x, so that nothing can be said about other patients.
+    np.testing.assert_equal(found["auroc"]["x"], {"value": 1.0, "low": np.nan, "high": np.nan})
+    np.testing.assert_equal(performance(table, ["x", "y"], seed=0), found)
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_intervals_are_bca_over_patients(data, stratified: bool) -> None:
+    label, probability, _ = data
+    predicted = probability.argmax(axis=1)
+    columns = {f"p_{k}": probability[:, k] for k in range(3)}
+    for patients in (np.arange(200), np.arange(200) // 3):
+        table = pd.DataFrame({"patient": patients, "label": label, "predicted": predicted, **columns})
+        found = performance(table, list("xyz"), seed=6, stratified=stratified)
+        strata = label if stratified else None
+        expected = mean_interval(label == predicted, patients, generator(6, "bootstrap"), strata=strata)
+        shown = {"value": expected.value, "low": expected.low, "high": expected.high}
+        assert found["accuracy"] == pytest.approx(shown, rel=1e-9)
+    # One image a patient: the likeness of a patient's images does not matter, so that scikit-learn's AUROC suffices.
+    patients = np.arange(200)
+    found = performance(table.assign(patient=patients), list("xyz"), seed=6, draws=300, stratified=stratified)
+    weights = patient_weights(patients, generator(6, "bootstrap"), 300, strata), leave_one_out(patients, strata)
+    drawn, left = (
+        [roc_auc_score(label == 1, probability[:, 1], sample_weight=row) for row in rows] for rows in weights
+    )
+    quantile = float(widened_quantile(patients, 0.95, strata=strata))
+    expected = bca_interval(found["auroc"]["y"]["value"], drawn, left, 0.95, quantile=quantile)
+    assert (found["auroc"]["y"]["low"], found["auroc"]["y"]["high"]) == pytest.approx((expected.low, expected.high))

@@ -75,7 +75,7 @@ def make(tmp_path: Path) -> Make:
         pd.DataFrame(scores).to_parquet(folder / "scores.parquet")
         rows = [(name, *(probabilities or {}).get(name, (0.7, 0.2, 0.1))) for name in NAMES]
         pd.DataFrame(rows, columns=["sample", "p_0", "p_1", "p_2"]).to_parquet(folder / "predictions.parquet")
-        for table in ("curves", "timings"):
+        for table in ("curves", "timings", "validation", "draws", "repeats"):
             pd.DataFrame().to_parquet(folder / f"{table}.parquet")
         group = zarr.open_group(folder / "maps.zarr", mode="w", attributes={"samples": list(names)})
         arrays = {

@@ -1,8 +1,7 @@
 import pytest
 
 from medsaliency.study.config import load_study
-from medsaliency.study.results import BLUR_CONTROL, blurred_method
-from medsaliency.study.store import Store
+from medsaliency.study.results import blurred_method
 
 
 @pytest.mark.parametrize(
@@ -23,7 +22,3 @@ def test_the_blur_control_is_of_maps_that_the_study_shows(methods: str, expected
 
 def test_a_study_of_the_defaults_has_it() -> None:
     assert blurred_method(load_study(None)) == "gradient"
-
-
-def test_a_study_without_the_control_has_no_such_table(small_run: Store) -> None:
-    assert not small_run.has(BLUR_CONTROL)

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from medsaliency.attribution.smoothgrad import SmoothGrad
+from medsaliency.report.contents import COLUMNS
 from medsaliency.study import results
 from medsaliency.study.config import Study, load_study
-from medsaliency.study.pipeline import run_study, write_report
+from medsaliency.study.pipeline import run_study
+from medsaliency.study.reporting import write_report
 from medsaliency.study.store import Store
 from medsaliency.types import MedsaliencyError
 
@@ -20,8 +22,10 @@ def test_the_run_folder_holds_every_product(small_path: Path) -> None:
     names = {str(p.relative_to(small_path)) for p in small_path.rglob("*") if p.is_file() and "maps.zarr" not in str(p)}
     assert {
         "study.yaml", "provenance.json", "splits.csv", "model/model.safetensors", "model/model.json",
-        "predictions.parquet", "scores.parquet", "curves.parquet", "timings.parquet", "report.html",
-        "statistics/summary.parquet", "statistics/against_random.parquet", "statistics/exclusions.parquet",
+        "predictions.parquet", "validation.parquet", "scores.parquet", "curves.parquet", "draws.parquet",
+        "repeats.parquet", "timings.parquet", "report.html", "statistics/calibration.json",
+        *(f"statistics/{name}.parquet" for name in COLUMNS),
+        "statistics/summary.parquet", "statistics/against_controls.parquet", "statistics/exclusions.parquet",
         "statistics/curves.parquet", "statistics/performance.json",
     } <= names  # fmt: skip
     assert not [name for name in names if Path(name).name.startswith(".")]
@@ -53,7 +57,9 @@ def test_maps_and_images_are_kept_as_computed(small_run: Store, small_study: Stu
 
 def test_twice_is_the_same_bit_for_bit(small_path: Path, small_study: Study, tmp_path: Path) -> None:
     again = run_study(small_study, tmp_path / "again")
-    for name in ("scores.parquet", "curves.parquet", "predictions.parquet", "model/model.safetensors"):
+    statistics = [f"statistics/{name}.parquet" for name in COLUMNS if name != "trust"]  # seconds are in that one
+    same = ("scores.parquet", "curves.parquet", "predictions.parquet", "draws.parquet", "model/model.safetensors")
+    for name in (*same, *statistics):
         assert (again.path / name).read_bytes() == (small_path / name).read_bytes(), name
 
 

@@ -119,7 +119,7 @@ def test_checks_and_tuned_overlaps_stand_among_the_scores(run: Run) -> None:
     kinds = store.read_table("timings.parquet").groupby("kind")["name"].unique().map(sorted).to_dict()
     assert kinds["check"] == ["equivariance", "max_sensitivity"]
     assert "samples=2" in store.read_json("provenance.json")["checks"]["max_sensitivity"]
-    against = store.read_table("statistics/against_random.parquet")
+    against = store.read_table("statistics/against_controls.parquet")
     assert set(against["metric"]) == set(named)  # a check has its own yardstick, which random is not
     # A random map is the same whatever is shown, so it never follows a flip; and it never moves either.
     random = scores[scores["method"] == "random"].groupby("metric")["value"].mean()

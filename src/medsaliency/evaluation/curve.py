@@ -71,6 +71,7 @@ def curve_measures(sic: str, ending: str = "", text: str = "") -> tuple[Measure,
             True,
             (0.0, 1.0),
             f"Area under {text}{kind.upper()}: {performance} against {INFORMATION_WORDS[name]}",
+            "information",
         )
         for kind, performance in (("aic", "still predicted (1) or not (0)"), ("sic", sic))
         for name in INFORMATION

@@ -39,7 +39,7 @@ class EffectiveFraction:
     def measures(self) -> tuple[Measure, ...]:
         """``effective_fraction``."""
         text = f"Smallest share of pixels that holds {self.mass:.0%} of the map's magnitude"
-        return (Measure("effective_fraction", False, (0.0, 1.0), text),)
+        return (Measure("effective_fraction", False, (0.0, 1.0), text, "complexity"),)
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
         """One score an image; nothing is drawn."""

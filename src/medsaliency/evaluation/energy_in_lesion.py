@@ -23,7 +23,11 @@ class EnergyInLesion:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``energy_in_lesion``."""
-        return (Measure("energy_in_lesion", True, (0.0, 1.0), "Share of the scaled map's sum on the lesion"),)
+        return (
+            Measure(
+                "energy_in_lesion", True, (0.0, 1.0), "Share of the scaled map's sum on the lesion", "localization"
+            ),
+        )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
         """One score an image; nothing is drawn."""

@@ -23,7 +23,11 @@ class Entropy:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``entropy``."""
-        return (Measure("entropy", False, (0.0, 1.0), "Entropy of the map's magnitudes: how spread out it is"),)
+        return (
+            Measure(
+                "entropy", False, (0.0, 1.0), "Entropy of the map's magnitudes: how spread out it is", "complexity"
+            ),
+        )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
         """One score an image; nothing is drawn."""

@@ -50,7 +50,13 @@ class Equivariance:
     def measures(self) -> tuple[Measure, ...]:
         """``flip_consistency``, ``flip_overlap``, and likewise ``shift_``."""
         return tuple(
-            Measure(f"{change}_{kind}", True, bounds, f"{what} of the map with that of the {image} image, brought back")
+            Measure(
+                f"{change}_{kind}",
+                True,
+                bounds,
+                f"{what} of the map with that of the {image} image, brought back",
+                "stability",
+            )
             for change, image in (("flip", "mirrored"), ("shift", "shifted"))
             for kind, bounds, what in (
                 ("consistency", (-1.0, 1.0), "Rank correlation"),

@@ -72,14 +72,28 @@ class EvidenceCurves:
         both = (2 * top[0], 2 * top[1])
         what = f"{self.score} of the class"
         return (
-            Measure("evidence", True, both, "Insertion gain and deletion gain together"),
+            Measure("evidence", True, both, "Insertion gain and deletion gain together", "faithfulness"),
             Measure(
-                "insertion_gain", True, top, f"Rise of the {what} where the map shows, above the same map elsewhere"
+                "insertion_gain",
+                True,
+                top,
+                f"Rise of the {what} where the map shows, above the same map elsewhere",
+                "faithfulness",
             ),
             Measure(
-                "deletion_gain", True, top, f"Fall of the {what} where the map takes, above the same map elsewhere"
+                "deletion_gain",
+                True,
+                top,
+                f"Fall of the {what} where the map takes, above the same map elsewhere",
+                "faithfulness",
             ),
-            Measure("place_rank", True, (0.0, 1.0), "Share of the same map's other places with less evidence"),
+            Measure(
+                "place_rank",
+                True,
+                (0.0, 1.0),
+                "Share of the same map's other places with less evidence",
+                "faithfulness",
+            ),
         )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
@@ -95,13 +109,13 @@ class EvidenceCurves:
             if not np.isfinite(saliency).all():
                 found = dict.fromkeys(scores, Score.undefined("the map is not finite"))
             else:
-                found = self._judge(*self._follow(probe, i, self._masks(saliency, rng)))
+                found = self._judge(*self._follow(probe, i, self.masks(saliency, rng)))
             for name, score in found.items():
                 scores[name].append(score)
         return scores
 
-    def _masks(self, saliency: FloatArray, rng: np.random.Generator) -> Tensor:
-        """(1 + placements, T, H, W) bool: the best pixels of the map, then of its copies elsewhere."""
+    def masks(self, saliency: FloatArray, rng: np.random.Generator) -> Tensor:
+        """(1 + placements, T, H, W) bool: the best pixels of a map (H, W), then of its copies elsewhere."""
         copies = [saliency, *(moved(saliency, rng) for _ in range(self.placements))]
         many = counts(self.fractions, saliency.size)
         found = np.stack([places(rank(copy, rng))[None] < many[:, None] for copy in copies])

@@ -26,7 +26,9 @@ class Gini:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``gini``."""
-        return (Measure("gini", True, (0.0, 1.0), "Gini index of the map's magnitudes: how sparse it is"),)
+        return (
+            Measure("gini", True, (0.0, 1.0), "Gini index of the map's magnitudes: how sparse it is", "complexity"),
+        )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
         """One score an image; nothing is drawn."""

@@ -72,12 +72,14 @@ class Infidelity:
                 False,
                 (0.0, 1.0),
                 "Error of the map as a prediction of what hiding a patch costs, as a share of no prediction's",
+                "faithfulness",
             ),
             Measure(
                 "faithfulness_correlation",
                 True,
                 (-1.0, 1.0),
                 "Correlation of the map's sum over a patch with what hiding it costs",
+                "faithfulness",
             ),
         )
 

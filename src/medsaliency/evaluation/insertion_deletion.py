@@ -63,13 +63,21 @@ class InsertionDeletion:
         return (
             *(
                 Measure(
-                    f"insertion_{name}", True, unit, f"Area under the probability as pixels appear on {words[name]}"
+                    f"insertion_{name}",
+                    True,
+                    unit,
+                    f"Area under the probability as pixels appear on {words[name]}",
+                    "faithfulness",
                 )
                 for name in self.baselines
             ),
             *(
                 Measure(
-                    f"deletion_{name}", False, unit, f"Area under the probability as pixels give way to {words[name]}"
+                    f"deletion_{name}",
+                    False,
+                    unit,
+                    f"Area under the probability as pixels give way to {words[name]}",
+                    "faithfulness",
                 )
                 for name in self.baselines
             ),

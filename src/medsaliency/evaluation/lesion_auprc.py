@@ -24,7 +24,15 @@ class LesionAUPRC:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``lesion_auprc``."""
-        return (Measure("lesion_auprc", True, (0.0, 1.0), "How well the map ranks lesion pixels above all others"),)
+        return (
+            Measure(
+                "lesion_auprc",
+                True,
+                (0.0, 1.0),
+                "How well the map ranks lesion pixels above all others",
+                "localization",
+            ),
+        )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
         """One score an image; nothing is drawn."""

@@ -37,8 +37,16 @@ class LesionOverlap:
     def measures(self) -> tuple[Measure, ...]:
         """``lesion_iou`` and ``lesion_dice``."""
         return (
-            Measure("lesion_iou", True, (0.0, 1.0), "IoU of the lesion and the map cut at Otsu's threshold"),
-            Measure("lesion_dice", True, (0.0, 1.0), "Dice of the lesion and the map cut at Otsu's threshold"),
+            Measure(
+                "lesion_iou", True, (0.0, 1.0), "IoU of the lesion and the map cut at Otsu's threshold", "localization"
+            ),
+            Measure(
+                "lesion_dice",
+                True,
+                (0.0, 1.0),
+                "Dice of the lesion and the map cut at Otsu's threshold",
+                "localization",
+            ),
         )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:

@@ -39,7 +39,7 @@ class MaxSensitivity:
     def measures(self) -> tuple[Measure, ...]:
         """``max_sensitivity``."""
         text = "Largest change of the map under faint noise, as a share of the map"
-        return (Measure("max_sensitivity", False, (0.0, float("inf")), text),)
+        return (Measure("max_sensitivity", False, (0.0, float("inf")), text, "stability"),)
 
     def __call__(self, probe: Probe, explain: Explain, maps: Tensor, rngs: Generators) -> Scores:
         """One score an image; its generator draws its noise, copy after copy."""

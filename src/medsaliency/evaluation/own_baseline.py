@@ -28,9 +28,9 @@ def measures_of(kind: str, model: str) -> list[Measure]:
     found = []
     for name in COMPARED:
         likeness = f"{WORDS[name]} of the map with that {model}"
-        found.append(Measure(f"{kind}_{name}", False, (-1.0, 1.0), likeness))
+        found.append(Measure(f"{kind}_{name}", False, (-1.0, 1.0), likeness, "randomization"))
         margin = f"How far {kind}_{name} lies below the same of two images' maps; passes above 0"
-        found.append(Measure(f"{kind}_{name}_margin", True, (-2.0, 2.0), margin))
+        found.append(Measure(f"{kind}_{name}_margin", True, (-2.0, 2.0), margin, "randomization"))
     return found
 
 

@@ -44,8 +44,14 @@ class PointingGame:
     def measures(self) -> tuple[Measure, ...]:
         """``hit_rate`` and ``pointing_game``."""
         return (
-            Measure("hit_rate", True, (0.0, 1.0), "The map's highest pixel lies on the lesion"),
-            Measure("pointing_game", True, (0.0, 1.0), "The map's highest pixel lies on the lesion or close to it"),
+            Measure("hit_rate", True, (0.0, 1.0), "The map's highest pixel lies on the lesion", "localization"),
+            Measure(
+                "pointing_game",
+                True,
+                (0.0, 1.0),
+                "The map's highest pixel lies on the lesion or close to it",
+                "localization",
+            ),
         )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:

@@ -22,7 +22,11 @@ class RelevanceMass:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``relevance_mass``."""
-        return (Measure("relevance_mass", True, (0.0, 1.0), "Share of the map's positive sum on the lesion"),)
+        return (
+            Measure(
+                "relevance_mass", True, (0.0, 1.0), "Share of the map's positive sum on the lesion", "localization"
+            ),
+        )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
         """One score an image; nothing is drawn."""

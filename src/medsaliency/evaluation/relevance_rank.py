@@ -25,7 +25,13 @@ class RelevanceRank:
     def measures(self) -> tuple[Measure, ...]:
         """``relevance_rank``."""
         return (
-            Measure("relevance_rank", True, (0.0, 1.0), "Share of the highest pixels, as many as lesion pixels, on it"),
+            Measure(
+                "relevance_rank",
+                True,
+                (0.0, 1.0),
+                "Share of the highest pixels, as many as lesion pixels, on it",
+                "localization",
+            ),
         )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:

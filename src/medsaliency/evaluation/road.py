@@ -54,9 +54,23 @@ class ROAD:
         """``road``, ``road_most`` and ``road_least``."""
         what = "Probability without the map's"
         return (
-            Measure("road", True, (-0.5, 0.5), "Half of what the probability keeps without the least, above the most"),
-            Measure("road_most", False, (0.0, 1.0), f"{what} most important pixels, imputed from the others"),
-            Measure("road_least", True, (0.0, 1.0), f"{what} least important pixels, imputed from the others"),
+            Measure(
+                "road",
+                True,
+                (-0.5, 0.5),
+                "Half of what the probability keeps without the least, above the most",
+                "faithfulness",
+            ),
+            Measure(
+                "road_most", False, (0.0, 1.0), f"{what} most important pixels, imputed from the others", "faithfulness"
+            ),
+            Measure(
+                "road_least",
+                True,
+                (0.0, 1.0),
+                f"{what} least important pixels, imputed from the others",
+                "faithfulness",
+            ),
         )
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:

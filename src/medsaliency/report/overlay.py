@@ -11,24 +11,36 @@ from io import BytesIO
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.color import lab2rgb
 from skimage.measure import approximate_polygon, find_contours
 
 from medsaliency.types import BoolArray, FloatArray
 
+AGAINST, ZERO, FOR = (60.0, 6.0, -60.0), (100.0, 0.0, 0.0), (60.0, 55.0, 40.0)
+"""CIELAB (L*, a*, b*): blue and vermilion, equally light, on an axis that red-green color blindness leaves apart.
+
+Both ends are bright, unlike those of matplotlib's own maps, whose dark ends vanish on the black of a radiograph.
+"""
+
+
+def _diverging(shades: int = 257) -> ListedColormap:
+    """Straight lines through CIELAB, so that equal steps of a map are equal steps to the eye on either side of zero."""
+    position = np.linspace(-1, 1, shades)
+    lab = np.stack([np.interp(position, (-1, 0, 1), ends) for ends in zip(AGAINST, ZERO, FOR, strict=True)], axis=-1)
+    return ListedColormap(lab2rgb(lab), name="against_and_for")
+
+
 SEQUENTIAL = colormaps["inferno"]
-DIVERGING = LinearSegmentedColormap.from_list(
-    "against_and_for", ["#1696ff", "#8ccbff", "#ffffff", "#ffb199", "#ff4326"]
-)
-"""Bright at both ends, unlike matplotlib's own, whose dark ends vanish on the black of a radiograph."""
+DIVERGING = _diverging()
 
 PERCENTILE = 99.0
 """The percent of pixels below full color; the rest is clipped, so that one hot pixel does not hide the map."""
 
-IMAGE_SIDE, MAP_SIDE = 256, 128
-"""Pixels; larger pictures are reduced to these, as a gallery of a hundred maps has to stay small."""
+IMAGE_SIDE, MAP_SIDE, STEP_SIDE = 256, 128, 96
+"""Pixels; larger pictures are reduced to these, as a gallery of a thousand pictures has to stay small."""
 
 Pixels = NDArray[np.uint8]
 
@@ -103,16 +115,20 @@ def photograph(image: FloatArray) -> Pixels:
     return np.round(255 * np.clip(np.nan_to_num(drawn), 0, 1)).astype(np.uint8)
 
 
-def encode(pixels: Pixels) -> bytes:
-    """Encode an image (H, W) or (H, W, 3), or a colored map (H, W, 4), uint8, as a small WebP."""
+def encode(pixels: Pixels, side: int | None = None) -> bytes:
+    """Encode an image (H, W) or (H, W, 3), or a colored map (H, W, 4), uint8, as a small WebP.
+
+    ``side`` is the most pixels of the longer side; None takes that of an image or of a map.
+    """
     picture = Image.fromarray(pixels)
     overlay = pixels.shape[2:] == (4,)
-    side = MAP_SIDE if overlay else IMAGE_SIDE
+    side = side or (MAP_SIDE if overlay else IMAGE_SIDE)
     if max(picture.size) > side:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = BytesIO()
-    # Noise, of which pixel-wise maps are full, is costly to store; nothing is read from it pixel by pixel.
-    picture.save(buffer, format="WEBP", quality=30 if overlay else 82, alpha_quality=10, method=6)
+    # Noise, of which pixel-wise maps are full, is costly to store; nothing is read from it pixel by pixel. WebP keeps
+    # 16 steps of opacity at this quality and 4 at the least, which would draw rings around a smooth map.
+    picture.save(buffer, format="WEBP", quality=30 if overlay else 82, alpha_quality=70, method=4)
     return buffer.getvalue()
 
 
@@ -142,8 +158,10 @@ def outline_path(lesion: BoolArray) -> str:
     return "".join(pieces)
 
 
-def legend_gradient(*, signed: bool, stops: int = 9) -> str:
-    """Return the color scale of an overlay as a CSS gradient, from left (lowest) to right (highest)."""
+def legend_gradient(*, signed: bool, stops: int = 17) -> str:
+    """Return the color scale of an overlay, as transparent as the overlay, as a CSS gradient from lowest to highest."""
     positions = np.linspace(0, 1, stops)
+    opacity = np.abs(2 * positions - 1) if signed else positions
     rgba = (DIVERGING if signed else SEQUENTIAL)(positions, bytes=True)
-    return "linear-gradient(to right," + ",".join(f"rgb({r},{g},{b})" for r, g, b, _ in rgba) + ")"
+    colors = (f"rgba({r},{g},{b},{shown:.3g})" for (r, g, b, _), shown in zip(rgba, opacity, strict=True))
+    return "linear-gradient(to right," + ",".join(colors) + ")"

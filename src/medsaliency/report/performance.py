@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsaliency.report.contents import Contents
-from medsaliency.report.wording import UNDEFINED, interval, number, percent
+from medsaliency.report.wording import UNDEFINED, interval, number, percent, without_folders
 
 _TILES = (
     ("accuracy", "Accuracy", True, "higher is better"),
@@ -65,6 +65,33 @@ def performance(contents: Contents) -> Performance:
         auroc=auroc,
         confusion=_confusion(contents),
     )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What temperature scaling changed: (name, before, after) of each error, or why it was not fitted."""
+
+    note: str
+    rows: tuple[tuple[Estimate, Estimate], ...]
+
+
+def calibration(contents: Contents) -> Calibration | None:
+    """Return the errors before and after temperature scaling as finished text; None where nothing is known of it."""
+    known = contents.inference.calibration
+    if not known:
+        return None
+    if known.get("reason"):
+        return Calibration(f"The model was not calibrated: {without_folders(known['reason'])}.", ())
+    loss = [Estimate("Log loss", number(known.get(f"log_loss_{when}")), "", "") for when in ("before", "after")]
+    error = [
+        _estimate("Expected calibration error", known.get(f"error_{when}") or {}, "") for when in ("before", "after")
+    ]
+    fitted = known.get("validation_images")
+    on = "other images" if fitted is None else f"{fitted:,} other images"
+    note = (
+        f"Temperature {number(known.get('temperature'), 2)}, fitted on {on}; errors on {_whole(known.get('images'))}."
+    )
+    return Calibration(note, ((error[0], error[1]), (loss[0], loss[1])))
 
 
 def _whole(value: Any) -> str:

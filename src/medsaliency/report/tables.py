@@ -108,7 +108,7 @@ def _cell(contents: Contents, method: str, metric: str) -> Cell:
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One method against random; ``x`` are positions in percent of the width, None where undefined."""
+    """One method against a control; ``x`` are positions in percent of the width, None where undefined."""
 
     method: str
     style: Style
@@ -124,7 +124,7 @@ class ForestRow:
 
 @dataclass(frozen=True)
 class Forest:
-    """All methods against random on one measure, on one axis that holds zero at ``zero`` percent of the width."""
+    """All methods against a control on one measure, on one axis that holds zero at ``zero`` percent of the width."""
 
     column: Column
     images: str
@@ -134,17 +134,16 @@ class Forest:
     right: str
 
 
-def forests(contents: Contents, drawn: Mapping[str, Style]) -> list[Forest]:
-    """Return the paired comparison with random on every measure that has one."""
-    table = contents.against_random
-    present = set(table["metric"]) if len(table) else set()
-    shown = [name for name in verdicts.metrics(contents) if name in present and verdicts.has_values(contents, name)]
-    return [_forest(contents, name, drawn) for name in shown]
+def forests(contents: Contents, drawn: Mapping[str, Style], control: str, metrics: Iterable[str]) -> list[Forest]:
+    """Return the paired comparison with ``control`` on each of ``metrics`` that has one."""
+    table = contents.inference.against_controls
+    present = set(table.loc[table["control"] == control, "metric"])
+    return [_forest(contents, name, drawn, control) for name in metrics if name in present]
 
 
-def _forest(contents: Contents, metric: str, drawn: Mapping[str, Style]) -> Forest:
-    table = contents.against_random
-    numbers = {m: n for m in drawn if (n := verdicts.row(table, m, metric)) is not None}
+def _forest(contents: Contents, metric: str, drawn: Mapping[str, Style], control: str) -> Forest:
+    known = verdicts.all_compared(contents, metric, control)
+    numbers = {method: known[method] for method in drawn if method in known}
     ends = [n[key] for n in numbers.values() for key in ("low", "high", "difference") if math.isfinite(n[key])]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     margin = 0.04 * ((high - low) or 1.0)
@@ -159,9 +158,9 @@ def _forest(contents: Contents, metric: str, drawn: Mapping[str, Style]) -> Fore
             style=drawn[method],
             difference=signed(n["difference"]),
             interval=interval(n["low"], n["high"]) if math.isfinite(n["difference"]) else "",
-            wins=percent(n["wins"]),
+            wins=percent(n["superiority"]),
             images=count(n["images"], "image"),
-            verdict=verdicts.paired_verdict(contents, method, metric),
+            verdict=verdicts.against_verdict(contents, method, metric, control),
             x=place(n["difference"]),
             x_low=place(n["low"]),
             x_high=place(n["high"]),

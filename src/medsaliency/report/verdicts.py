@@ -1,67 +1,53 @@
-"""Which side of random a method is on, by its interval alone."""
+"""How the report reads its tables: rows, verdicts, and what a study counts as its measures and controls."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from medsaliency.report.contents import Contents
+from medsaliency.statistics.trust import Thresholds, combine
+from medsaliency.types import Family
 
 RANDOM, BLURRED = "random", "blurred"
-LESION_METRICS = (
-    *("lesion_auprc", "pointing_game", "hit_rate", "energy_in_lesion", "relevance_mass", "relevance_rank"),
-    *("lesion_iou", "lesion_dice"),
-)
-CURVE_PREFIXES = ("aic_", "sic_")
-FAITHFULNESS_PREFIXES = (
-    *CURVE_PREFIXES,
-    *("evidence", "insertion_", "deletion_", "place_rank", "road", "infidelity", "faithfulness_"),
-)
-
 Verdict = Literal["better", "worse", "open", "undefined"]
 
 
-def paired(low: float, high: float, *, higher_is_better: bool) -> Verdict:
-    """Judge the paired difference, method minus random, by its interval: "open" where it holds zero."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "undefined"
-    if low > 0:
-        return "better" if higher_is_better else "worse"
-    if high < 0:
-        return "worse" if higher_is_better else "better"
-    return "open"
+def of_family(contents: Contents, *families: Family) -> list[str]:
+    """Return the metrics of the summary that belong to ``families``, in order."""
+    return [name for name in metrics(contents) if family(contents, name) in families]
 
 
-def apart(method: tuple[float, float], random: tuple[float, float], *, higher_is_better: bool) -> Verdict:
-    """Judge two means by their intervals, each (low, high): "open" where the intervals meet."""
-    if not all(math.isfinite(end) for end in (*method, *random)):
-        return "undefined"
-    if method[0] > random[1]:
-        return "better" if higher_is_better else "worse"
-    if method[1] < random[0]:
-        return "worse" if higher_is_better else "better"
-    return "open"
-
-
-def is_curve(metric: str) -> bool:
-    """Tell whether ``metric`` is the area under an information curve."""
-    return metric.startswith(CURVE_PREFIXES)
-
-
-def is_faithfulness(metric: str) -> bool:
-    """Tell whether ``metric`` asks the model what becomes of its output, where a map shows or takes pixels."""
-    return metric.startswith(FAITHFULNESS_PREFIXES)
+def family(contents: Contents, metric: str) -> Family:
+    """Return what ``metric`` asks; "other" for a measure that says nothing."""
+    measure = contents.measures.get(metric)
+    return "other" if measure is None else measure.family
 
 
 def higher_is_better(contents: Contents, metric: str) -> bool:
     """Return the direction of ``metric``; a measure that says nothing is taken as better when higher."""
     measure = contents.measures.get(metric)
     return measure is None or measure.higher_is_better
+
+
+def primary(contents: Contents) -> str:
+    """Return the measure that must be better than that of controls, ``trust.measure`` of the configuration."""
+    return str((contents.config.get("trust") or {}).get("measure") or Thresholds.measure)
+
+
+def localization(contents: Contents) -> str:
+    """Return the measure by which maps lie on lesions, ``trust.localization`` of the configuration."""
+    return str((contents.config.get("trust") or {}).get("localization") or Thresholds.localization)
+
+
+def alpha(contents: Contents) -> float:
+    """Return the level of the study's tests, 0.05 where it does not say."""
+    return float((contents.config.get("statistics") or {}).get("alpha") or 0.05)
 
 
 def row(table: pd.DataFrame, method: str, metric: str) -> dict[str, float] | None:
@@ -73,25 +59,61 @@ def row(table: pd.DataFrame, method: str, metric: str) -> dict[str, float] | Non
     return {str(name): _float(value) for name, value in cells if not isinstance(value, (list, tuple, np.ndarray, str))}
 
 
+def means(contents: Contents, metric: str) -> dict[str, float]:
+    """Return the finite means of ``metric`` by explanation, in order."""
+    rows = contents.summary[contents.summary["metric"] == metric] if len(contents.summary) else contents.summary
+    found = {str(row["method"]): _float(row["mean"]) for row in rows.to_dict("records")}
+    return {name: found[name] for name in explanations(contents) if math.isfinite(found.get(name, math.nan))}
+
+
 def _float(value: object) -> float:
     return float(value) if isinstance(value, Real) else math.nan
 
 
-def paired_verdict(contents: Contents, method: str, metric: str) -> Verdict:
-    """Judge ``method`` on ``metric`` by its row of ``against_random``."""
-    numbers = row(contents.against_random, method, metric)
-    if numbers is None:
-        return "undefined"
-    return paired(numbers["low"], numbers["high"], higher_is_better=higher_is_better(contents, metric))
+def compared(contents: Contents, method: str, metric: str, control: str = RANDOM) -> Mapping[str, Any] | None:
+    """Return the row of ``against_controls`` of one method, metric and control, or None where there is none."""
+    return all_compared(contents, metric, control).get(method)
 
 
-def apart_verdict(contents: Contents, method: str, metric: str) -> Verdict:
-    """Judge ``method`` on ``metric`` by whether its interval of ``summary`` lies beyond that of random."""
-    own, random = row(contents.summary, method, metric), row(contents.summary, RANDOM, metric)
-    if own is None or random is None:
+def all_compared(contents: Contents, metric: str, control: str = RANDOM) -> dict[str, Mapping[str, Any]]:
+    """Return the rows of ``against_controls`` of one metric and control, by method."""
+    table = contents.inference.against_controls
+    found = table[(table["metric"] == metric) & (table["control"] == control)]
+    return {str(row["method"]): {str(key): cell for key, cell in row.items()} for row in found.to_dict("records")}
+
+
+def against_verdict(contents: Contents, method: str, metric: str, control: str = RANDOM) -> Verdict:
+    """Judge ``method`` on ``metric`` against a control by the corrected permutation test."""
+    return _verdict(compared(contents, method, metric, control))
+
+
+def against_verdicts(contents: Contents, metric: str, control: str = RANDOM) -> dict[str, Verdict]:
+    """Judge every explanation on ``metric`` against a control by the corrected permutation test, in order."""
+    rows = all_compared(contents, metric, control)
+    return {name: _verdict(rows.get(name)) for name in explanations(contents)}
+
+
+def _verdict(numbers: Mapping[str, Any] | None) -> Verdict:
+    if numbers is None or not math.isfinite(numbers["difference"]):
         return "undefined"
-    ends = ((own["low"], own["high"]), (random["low"], random["high"]))
-    return apart(*ends, higher_is_better=higher_is_better(contents, metric))
+    verdicts: dict[str, Verdict] = {"better": "better", "worse": "worse"}
+    return verdicts.get(numbers["verdict"], "open")
+
+
+def controls_against(contents: Contents, metric: str) -> list[str]:
+    """Return the controls that methods are compared with on ``metric``; blurred maps, of one method, are not."""
+    table = contents.inference.against_controls
+    found = dict.fromkeys(str(name) for name in table.loc[table["metric"] == metric, "control"])
+    return [name for name in found if name != BLURRED]
+
+
+def criteria(contents: Contents) -> dict[str, dict[str, str]]:
+    """Return for each method of the trust card its verdict by criterion, "pass", "fail" or "not shown", in order."""
+    grouped: dict[str, dict[str, list[str]]] = {}
+    table = contents.inference.trust
+    for method, criterion, verdict in zip(table["method"], table["criterion"], table["verdict"], strict=True):
+        grouped.setdefault(str(method), {}).setdefault(str(criterion), []).append(str(verdict))
+    return {method: {name: combine(given) for name, given in own.items()} for method, own in grouped.items()}
 
 
 def coverage(contents: Contents) -> str:

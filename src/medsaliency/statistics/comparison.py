@@ -1,11 +1,12 @@
-"""Scores of methods: their means, each method against random on the same images, and what was left out."""
+"""Scores of methods: their means, each method against another on the same images, and what was left out."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
+
 import pandas as pd
 
-from medsaliency.statistics.bootstrap import mean_interval
+from medsaliency.statistics.bootstrap import mean_limits
 from medsaliency.types import Measure, generator
 
 
@@ -27,27 +28,50 @@ def common_images(scores: pd.DataFrame) -> pd.DataFrame:
     return known[on_image == methods]
 
 
-def summarize(scores: pd.DataFrame, *, seed: int, draws: int = 2000, level: float = 0.95) -> pd.DataFrame:
-    """Mean and patient-bootstrap interval of each method and metric, on the images that all methods have in common.
+def patient_means(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What tests compare: for each metric one value a patient and method, as images of one patient are not independent.
 
     Args:
         scores: Columns sample, patient, method, metric, value.
+
+    Returns:
+        For each metric with a value, a table with a row a patient and a column a method (in order of first
+        appearance): means over the patient's images that all methods have in common.
+    """
+    result = {}
+    for metric, group in common_images(scores).groupby("metric", sort=False):
+        table = group.pivot_table(index="patient", columns="method", values="value", aggfunc="mean", sort=False)
+        result[str(metric)] = table[[name for name in scores["method"].unique() if name in table]]
+    return result
+
+
+def summarize(
+    scores: pd.DataFrame, *, seed: int, draws: int = 2000, level: float = 0.95, stratified: bool = False
+) -> pd.DataFrame:
+    """Mean of each method and metric with its interval over patients, on the images that all methods have in common.
+
+    Args:
+        scores: Columns sample, patient, method, metric, value; and label where ``stratified``.
         seed: Of the bootstrap.
         draws: Bootstrap samples.
         level: Coverage aimed at.
+        stratified: Whether patients are drawn within classes.
 
     Returns:
         Columns method, metric, images (in common), undefined (the method's own), mean, low, high; in order of first
         appearance.
     """
-    common = dict(iter(common_images(scores).groupby(["method", "metric"], sort=False)))
+    found: dict[tuple[object, str], tuple[float, ...]] = {}
+    for metric, table, patients, strata in _tables(scores, stratified):
+        # The same patients are drawn for all methods and metrics, so that they differ by their values alone.
+        rng = generator(seed, "bootstrap")
+        limits = mean_limits(table, patients, rng, draws=draws, level=level, strata=strata)
+        for column, *numbers in zip(table.columns, *limits, strict=True):
+            found[column, metric] = (len(table), *numbers)
     rows = []
-    for (method, metric), group in scores.groupby(["method", "metric"], sort=False):
-        rng = generator(seed, "summary", str(method), str(metric))
-        shared = common.get((method, metric), group[:0])
-        interval = mean_interval(shared["value"], shared["patient"], rng, draws=draws, level=level)
-        undefined = int(group["value"].isna().sum())
-        rows.append((method, metric, len(shared), undefined, interval.value, interval.low, interval.high))
+    for (method, name), values in scores.groupby(["method", "metric"], sort=False)["value"]:
+        images, *numbers = found.get((method, str(name)), (0, *[float("nan")] * 3))
+        rows.append((method, name, images, int(values.isna().sum()), *numbers))
     return pd.DataFrame(rows, columns=["method", "metric", "images", "undefined", "mean", "low", "high"])
 
 
@@ -59,39 +83,49 @@ def against(
     seed: int,
     draws: int = 2000,
     level: float = 0.95,
+    stratified: bool = False,
 ) -> pd.DataFrame:
     """Each method's difference to ``reference`` on the images that all methods have in common.
 
     Args:
-        scores: Columns sample, patient, method, metric, value.
+        scores: Columns sample, patient, method, metric, value; and label where ``stratified``.
         reference: The method compared with, such as ``random``.
         measures: The direction of each metric.
         seed: Of the bootstrap.
         draws: Bootstrap samples.
         level: Coverage aimed at.
+        stratified: Whether patients are drawn within classes.
 
     Returns:
         Columns method, metric, images, difference (method less reference), low, high, wins (share of images on which
         the method is better, a tie counting half). A method without a value has no row; empty where ``reference`` has
         none.
     """
-    rows = []
-    for metric, group in common_images(scores).groupby("metric", sort=False):
-        table = group.pivot(index="sample", columns="method", values="value")
-        if reference not in table:
+    rows: list[tuple[str | int | float, ...]] = []
+    for metric, table, patients, strata in _tables(scores, stratified):
+        if reference not in table or len(table.columns) < 2:
             continue
-        patients = group.drop_duplicates("sample").set_index("sample")["patient"].reindex(table.index)
-        sign = 1.0 if measures[str(metric)].higher_is_better else -1.0
-        for method in group["method"].unique():
-            if method == reference:
-                continue
-            difference = table[method] - table[reference]
-            rng = generator(seed, "against", reference, str(method), str(metric))
-            interval = mean_interval(difference, patients, rng, draws=draws, level=level)
-            gained = difference.to_numpy(dtype=np.float64) * sign
-            wins = float(((gained > 0) + 0.5 * (gained == 0)).mean())
-            rows.append((method, metric, len(gained), interval.value, interval.low, interval.high, wins))
+        difference = table.drop(columns=reference).sub(table[reference], axis=0)
+        rng = generator(seed, "bootstrap")
+        limits = mean_limits(difference, patients, rng, draws=draws, level=level, strata=strata)
+        gained = difference if measures[metric].higher_is_better else -difference
+        wins = ((gained > 0) + 0.5 * (gained == 0)).mean()
+        for method, *numbers in zip(difference.columns, *limits, wins, strict=True):
+            rows.append((method, metric, len(table), *numbers))
     return pd.DataFrame(rows, columns=["method", "metric", "images", "difference", "low", "high", "wins"])
+
+
+def _tables(
+    scores: pd.DataFrame, stratified: bool
+) -> Iterator[tuple[str, pd.DataFrame, pd.Series[str], pd.Series[str] | None]]:
+    """For each metric with a value: a table (a row a common image, a column a method), each image's patient and class.
+
+    Images are in sorted order, so that sums do not depend on how the rows were ordered; methods by first appearance.
+    """
+    for metric, group in common_images(scores).groupby("metric", sort=False):
+        table = group.pivot(index="sample", columns="method", values="value")[group["method"].unique()]
+        images = group.drop_duplicates("sample").set_index("sample").loc[table.index]
+        yield str(metric), table, images["patient"], images["label"].astype(str) if stratified else None
 
 
 def exclusions(scores: pd.DataFrame) -> pd.DataFrame:

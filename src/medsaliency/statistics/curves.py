@@ -5,23 +5,30 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from medsaliency.statistics.bootstrap import Floats, patient_weights
+from medsaliency.statistics.bootstrap import Floats, mean_limits
 from medsaliency.types import generator
 
 GRID = np.linspace(0.0, 1.0, 1001)
 
 
 def aggregate(
-    curves: pd.DataFrame, *, seed: int, draws: int = 2000, level: float = 0.95, shown: int = 101
+    curves: pd.DataFrame,
+    *,
+    seed: int,
+    draws: int = 2000,
+    level: float = 0.95,
+    shown: int = 101,
+    stratified: bool = False,
 ) -> pd.DataFrame:
     """Aggregate the images' curves of each method and metric.
 
     Args:
-        curves: Columns sample, patient, method, metric, x, y; x ascending from 0 to 1.
+        curves: Columns sample, patient, method, metric, x, y; x ascending from 0 to 1; and label where ``stratified``.
         seed: Of the bootstrap over patients behind the band.
         draws: Bootstrap samples.
-        level: Coverage aimed at by the band, at each x.
+        level: Coverage aimed at by the band, at each x by itself, not for the curve as a whole.
         shown: Points of the returned curves; areas are taken on 1,001.
+        stratified: Whether patients are drawn within classes.
 
     Returns:
         Columns method, metric, images, x, mean, median, low, high (lists of ``shown`` values; low and high are the
@@ -32,9 +39,9 @@ def aggregate(
     for (method, metric), group in curves.groupby(["method", "metric"], sort=False):
         values = np.stack([_on_grid(x, y) for x, y in zip(group["x"], group["y"], strict=True)])
         mean, median = values.mean(axis=0), np.median(values, axis=0)
-        weights = patient_weights(group["patient"], generator(seed, "curve", str(method), str(metric)), draws)
-        drawn = weights @ values[:, keep] / weights.sum(axis=1, keepdims=True)
-        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        strata = group["label"].astype(str) if stratified else None
+        rng = generator(seed, "bootstrap")
+        _, low, high = mean_limits(values[:, keep], group["patient"], rng, draws=draws, level=level, strata=strata)
         lists = (GRID[keep], mean[keep], median[keep], low, high)
         areas = (float(np.trapezoid(mean, GRID)), float(np.trapezoid(median, GRID)))
         rows.append((method, metric, len(values), *(part.tolist() for part in lists), *areas))

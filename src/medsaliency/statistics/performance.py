@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from medsaliency.statistics.bootstrap import Floats, patient_weights, percentile_interval
+from medsaliency.statistics.bootstrap import (
+    Floats,
+    bca_interval,
+    intraclass_correlation,
+    leave_one_out,
+    patient_weights,
+    widened_quantile,
+)
 from medsaliency.types import generator
 
 BINS = 15
@@ -16,7 +24,13 @@ BINS = 15
 
 
 def performance(
-    predictions: pd.DataFrame, classes: Sequence[str], *, seed: int, draws: int = 2000, level: float = 0.95
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    seed: int,
+    draws: int = 2000,
+    level: float = 0.95,
+    stratified: bool = False,
 ) -> dict[str, Any]:
     """Accuracy, macro F1, AUROC of each class, expected calibration error and the confusion matrix.
 
@@ -26,6 +40,7 @@ def performance(
         seed: Of the bootstrap over patients.
         draws: Bootstrap samples.
         level: Coverage aimed at.
+        stratified: Whether patients are drawn within true classes.
 
     Returns:
         ``images``, ``patients``, ``accuracy``, ``macro_f1``, ``expected_calibration_error`` (each value, low, high),
@@ -35,12 +50,18 @@ def performance(
     label = predictions["label"].to_numpy()
     predicted = predictions["predicted"].to_numpy()
     probability = predictions[[f"p_{k}" for k in range(len(classes))]].to_numpy(dtype=np.float64)
-    drawn = patient_weights(predictions["patient"], generator(seed, "performance"), draws)
+    patients, strata = predictions["patient"], label if stratified else None
+    right = label == predicted
     # The estimate itself is the draw in which every image counts once.
-    weights = np.vstack([np.ones(len(label)), drawn])
+    every, left = np.ones((1, len(label))), leave_one_out(patients, strata)
+    samples = every, patient_weights(patients, generator(seed, "bootstrap"), draws, strata), left
+    # How much patients of unequal size count follows, for all numbers, from how alike they are in being right.
+    correlation = intraclass_correlation(right, patients)
+    quantile = float(widened_quantile(patients, level, correlation=correlation, strata=strata))
 
-    def interval(values: Floats) -> dict[str, float]:
-        found = percentile_interval(float(values[0]), values[1:], level)
+    def interval(statistic: Callable[[Floats], Floats]) -> dict[str, float]:
+        estimate, drawn, jackknife = (statistic(weights) for weights in samples)
+        found = bca_interval(float(estimate[0]), drawn, jackknife, level, quantile=quantile)
         return {"value": found.value, "low": found.low, "high": found.high}
 
     confidence = probability[np.arange(len(label)), predicted]
@@ -49,10 +70,10 @@ def performance(
     return {
         "images": len(label),
         "patients": int(predictions["patient"].nunique()),
-        "accuracy": interval(weights @ (label == predicted) / weights.sum(axis=1)),
-        "macro_f1": interval(macro_f1(label, predicted, weights, len(classes))),
-        "expected_calibration_error": interval(calibration_error(confidence, label == predicted, weights)),
-        "auroc": {name: interval(auroc(label == k, probability[:, k], weights)) for k, name in enumerate(classes)},
+        "accuracy": interval(lambda weights: weights @ right / weights.sum(axis=1)),
+        "macro_f1": interval(lambda weights: macro_f1(label, predicted, weights, len(classes))),
+        "expected_calibration_error": interval(lambda weights: calibration_error(confidence, right, weights)),
+        "auroc": {name: interval(partial(auroc, label == k, probability[:, k])) for k, name in enumerate(classes)},
         "confusion": confusion.tolist(),
         "level": level,
     }

@@ -3,8 +3,77 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
+
+from medsaliency.statistics.bootstrap import (
+    Floats,
+    bca_interval,
+    intraclass_correlation,
+    leave_one_out,
+    patient_weights,
+    widened_quantile,
+)
+from medsaliency.types import generator
+
+ROUNDING = 1e-20
+"""Squares that vary by less than this share of themselves are equal but for rounding."""
+COLUMNS = ["metric", "source", "repeats", "images", "icc", "low", "high", "reason"]
+
+
+def reliability(
+    repeats: pd.DataFrame, *, source: str, seed: int, draws: int = 2000, level: float = 0.95
+) -> pd.DataFrame:
+    """How far scores come out alike when a study is repeated: ICC(2,1) of each metric over the repeats.
+
+    What is measured repeatedly is the score of one method's map of one image. Maps without a value in every repeat are
+    left out. The interval is over patients, and takes the repeats as they are.
+
+    Args:
+        repeats: Columns sample, patient, method, metric, repeat (a number), value.
+        source: What differs between repeats, such as ``seed`` or ``retrained``; copied to the result.
+        seed: Of the bootstrap.
+        draws: Bootstrap samples.
+        level: Coverage aimed at.
+
+    Returns:
+        Columns metric, source, repeats, images (with a map that counts), icc (see :func:`icc`), low, high, reason (why
+        icc is undefined; empty where it is defined); in order of first appearance.
+    """
+    rows = []
+    for metric, group in repeats.groupby("metric", sort=False):
+        table = group.pivot(index=["sample", "method"], columns="repeat", values="value")
+        count = table.shape[1]
+        table = table.dropna()
+        samples = table.index.get_level_values("sample")
+        patients = group.drop_duplicates("sample").set_index("sample")["patient"].loc[samples]
+        values, reason = table.to_numpy(dtype=np.float64), ""
+        if count < 2:
+            reason = "a single repeat"
+        elif len(values) < 2:
+            reason = f"maps with a value in every repeat: {len(values)}, at least 2 needed"
+        elif np.ptp(values) == 0:
+            reason = "scores do not vary"
+        limits = (np.nan,) * 3
+        if not reason:
+            rng = generator(seed, "reliability", source, str(metric))
+            limits = _interval(values, patients, rng, draws, level)
+        rows.append((metric, source, count, samples.nunique(), *limits, reason))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _interval(
+    values: Floats, patients: ArrayLike, rng: np.random.Generator, draws: int, level: float
+) -> tuple[float, float, float]:
+    """ICC of the (n, k) values with its limits over patients."""
+    left = leave_one_out(patients)
+    weights = np.vstack([np.ones((1, len(values))), left, patient_weights(patients, rng, draws)])
+    estimate, jackknife, drawn = np.split(weighted_icc(values, weights), [1, 1 + len(left)])
+    correlation = intraclass_correlation(values.mean(axis=1), patients)
+    quantile = float(widened_quantile(patients, level, correlation=correlation))
+    found = bca_interval(float(estimate[0]), drawn, jackknife, level, quantile=quantile)
+    return found.value, found.low, found.high
 
 
 def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
@@ -39,13 +108,33 @@ def icc(values: ArrayLike) -> float:
     """
     table = np.asarray(values, dtype=np.float64)
     table = table[np.isfinite(table).all(axis=1)]
-    n, k = table.shape
-    if n < 2 or k < 2:
-        return float("nan")
-    mean = table.mean()
-    between = k * ((table.mean(axis=1) - mean) ** 2).sum() / (n - 1)
-    runs = n * ((table.mean(axis=0) - mean) ** 2).sum() / (k - 1)
-    left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + mean
-    error = (left**2).sum() / ((n - 1) * (k - 1))
-    below = between + (k - 1) * error + k * (runs - error) / n
-    return float((between - error) / below) if below > 0 else float("nan")
+    return float(weighted_icc(table, np.ones((1, len(table))))[0])
+
+
+def weighted_icc(values: Floats, weights: Floats) -> Floats:
+    """:func:`icc` for every row of ``weights``: each thing counts as often as its weight says.
+
+    Args:
+        values: (n, k), finite.
+        weights: (B, n), at least 0.
+
+    Returns:
+        (B,), NaN as for :func:`icc`, where things of weight 0 do not count.
+    """
+    k, n = values.shape[1], weights.sum(axis=1)
+    result = np.full(len(weights), np.nan)
+    if k < 2 or not len(values):
+        return result
+    # Taking off the mean changes no sum of squares, and loses no digits in them.
+    table = values - values.mean()
+    with np.errstate(invalid="ignore", divide="ignore"):  # fewer than two things: taken out below
+        center = k * (weights @ table.mean(axis=1)) ** 2 / n
+        total = weights @ (table**2).sum(axis=1) - center
+        things = k * (weights @ table.mean(axis=1) ** 2) - center
+        repeats = ((weights @ table) ** 2).sum(axis=1) / n - center
+        between = things / (n - 1)
+        error = np.maximum(total - things - repeats, 0) / ((n - 1) * (k - 1))
+        below = between + (k - 1) * error + k * (repeats / (k - 1) - error) / n
+    varies = total > ROUNDING * (weights @ (values**2).sum(axis=1))
+    np.divide(between - error, below, out=result, where=(n >= 2) & varies & (below > 0))
+    return result

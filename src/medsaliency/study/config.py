@@ -9,7 +9,16 @@ from typing import Any, Literal, get_type_hints
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from medsaliency.attribution import METHODS, PANEL, make_method
 from medsaliency.data import SOURCES
@@ -18,6 +27,7 @@ from medsaliency.evaluation.checks import CHECKS, make_check
 from medsaliency.model.execution import MemoryFormat, Precision
 from medsaliency.model.training import Training
 from medsaliency.model.zoo import require
+from medsaliency.statistics.trust import Thresholds
 from medsaliency.types import MedsaliencyError, nearest
 
 Parameters = dict[str, dict[str, Any]]
@@ -157,10 +167,16 @@ class ExplainSection(Section):
 
 
 class EvaluateSection(Section):
-    """The metrics that score maps, and the checks that explain again; a check takes several explanations an image."""
+    """The metrics that score maps, and the checks that explain again; a check takes several explanations an image.
+
+    Each method is compared with ``random_draws`` random maps an image. Each map is scored ``repeats`` times, with other
+    random choices of the metric: 2 or more tell how far the scores repeat themselves (reliability).
+    """
 
     metrics: Parameters = {"evidence_curves": {}, "published_curves": {}, "pointing_game": {}, "lesion_auprc": {}}
     checks: Parameters = {}
+    random_draws: int = Field(5, ge=1)
+    repeats: int = Field(1, ge=1)
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -174,10 +190,30 @@ class EvaluateSection(Section):
 
 
 class StatisticsSection(Section):
-    """The bootstrap: ``draws`` of patients and the ``level`` of intervals."""
+    """How numbers become statements.
+
+    ``draws`` of patients and the ``level`` of intervals, drawn within classes if ``stratified``; ``permutations`` of
+    tests against controls; ``alpha``, the chance of a false statement that a family of comparisons keeps; ``power``,
+    the chance with which the smallest detectable difference would have been found; ``mixed_models``, the measures of
+    which is asked what they depend on.
+    """
 
     draws: int = Field(2000, ge=100)
     level: float = Field(0.95, gt=0, lt=1)
+    stratified: bool = False
+    permutations: int = Field(10_000, ge=100)
+    alpha: float = Field(0.05, gt=0, lt=1)
+    power: float = Field(0.8, gt=0, lt=1)
+    mixed_models: list[str] = ["evidence", "lesion_auprc"]
+
+
+TrustSection = create_model("TrustSection", __base__=_section_of(Thresholds))
+
+
+class ReportSection(Section):
+    """The report: how many ``cases`` at most it shows."""
+
+    cases: int = Field(12, ge=1, le=500)
 
 
 class Study(Section):
@@ -197,12 +233,19 @@ class Study(Section):
     explain: ExplainSection = ExplainSection()
     evaluate: EvaluateSection = EvaluateSection()
     statistics: StatisticsSection = StatisticsSection()
+    trust: TrustSection = TrustSection()
+    report: ReportSection = ReportSection()
 
     @property
     def recipe(self) -> Training:
         """How the network is trained, with the seed that holds."""
         given = self.training.model_dump()
         return Training(**{**given, "seed": self.seed if given["seed"] is None else given["seed"]})
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where the trust card draws its lines."""
+        return Thresholds(**self.trust.model_dump())
 
     @property
     def training_seed(self) -> int:
@@ -219,11 +262,14 @@ class Study(Section):
                 raise ValueError(f"{value!r} cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
         return value
 
-    @field_validator("training")
+    @field_validator("training", "trust")
     @classmethod
-    def _in_range(cls, value: Any) -> Any:
+    def _in_range(cls, value: Any, info: ValidationInfo) -> Any:
         try:
-            Training(**value.model_dump(exclude={"seed"}))
+            if info.field_name == "training":
+                Training(**value.model_dump(exclude={"seed"}))
+            else:
+                Thresholds(**value.model_dump())
         except MedsaliencyError as error:
             raise ValueError(str(error)) from error
         return value

@@ -29,6 +29,10 @@ from medsaliency.study.permuted_labels import checks_of
 from medsaliency.study.store import Store
 from medsaliency.types import Generators, Sample, Score, generator
 
+RANDOM = "random"
+AGAIN = ("sample", "patient", "method", "metric", "time", "value")
+"""Columns of what is scored again: the same map (``repeats``) or another random one (``draws``); scores have time 0."""
+
 
 def select(records: Sequence[Record], images: int, seed: int) -> list[Record]:
     """Choose images to explain, the same number of each class as far as it has them, seeded by their ids.
@@ -48,9 +52,19 @@ def select(records: Sequence[Record], images: int, seed: int) -> list[Record]:
 
 
 def steps_of_a_shard(study: Study) -> list[str]:
-    """The names of what is done: every method once, every metric and check once a method."""
+    """The names of what is done: every method once, every metric and check once a method, metrics again as asked."""
     methods = list(study.explain.methods)
-    return methods + [name for name in (*study.evaluate.metrics, *study.evaluate.checks) for _ in methods]
+    again = (study.evaluate.repeats - 1) * len(methods) + further_draws(study)
+    return [
+        *methods,
+        *(name for name in (*study.evaluate.metrics, *study.evaluate.checks) for _ in methods),
+        *(name for name in study.evaluate.metrics for _ in range(again)),
+    ]
+
+
+def further_draws(study: Study) -> int:
+    """How many random maps an image are scored beside the one that is kept: none without the control ``random``."""
+    return study.evaluate.random_draws - 1 if RANDOM in study.explain.methods else 0
 
 
 def explain_shard(
@@ -73,13 +87,16 @@ def explain_shard(
         yield from (Step(step, fresh=False) for step in steps_of_a_shard(study))
         return
     shard = Shard(study, classifier, explained[start : start + study.explain.batch_size], predictions)
-    for step in chain(shard.explain(), shard.score(), shard.check(checks_of(study, store))):
+    parts = (shard.explain(), shard.score(), shard.check(checks_of(study, store)), shard.repeat(), shard.draw())
+    for step in chain(*parts):
         yield Step(step)
     _keep_maps(store, explained, shard.samples, start, {name: part.numpy() for name, part in shard.maps.items()})
     table = pd.DataFrame(shard.rows)
     curves = table[table["x"].notna()][["sample", "patient", "method", "metric", "x", "y"]]
     store.write_table(f"{name}-curves.parquet", curves)
     store.write_table(f"{name}-timings.parquet", pd.DataFrame(shard.costs))
+    store.write_table(f"{name}-repeats.parquet", pd.DataFrame(shard.repeats, columns=list(AGAIN)))
+    store.write_table(f"{name}-draws.parquet", pd.DataFrame(shard.draws, columns=list(AGAIN)))
     store.write_table(f"{name}-scores.parquet", table.drop(columns=["x", "y"]))
 
 
@@ -107,6 +124,8 @@ class Shard:
         self.methods = {name: make_method(name, parameters) for name, parameters in study.explain.methods.items()}
         self.maps: dict[str, Tensor] = {}
         self.rows: list[dict[str, Any]] = []
+        self.repeats: list[tuple[Any, ...]] = []
+        self.draws: list[tuple[Any, ...]] = []
         self.costs: list[dict[str, Any]] = []
 
     def explain(self) -> Iterator[str]:
@@ -137,12 +156,41 @@ class Shard:
                     self._keep(method, check(self.probe, again, saliency, self._generators(name)))
                 yield name
 
+    def repeat(self) -> Iterator[str]:
+        """Score the same maps again, with other random choices of the metrics, as often as the study asks."""
+        for name, parameters in self.study.evaluate.metrics.items():
+            metric = make_metric(name, parameters)
+            for time in range(1, self.study.evaluate.repeats):
+                for method, saliency in self.maps.items():
+                    with self._measured("repeat", name):
+                        scores = metric(self.probe, saliency, self._generators(name, f"repeat {time}"))
+                    self.repeats += self._again_rows(method, time, scores)
+                    yield name
+
+    def draw(self) -> Iterator[str]:
+        """Score further random maps, with the choices of the metrics that all methods meet."""
+        for time in range(1, 1 + further_draws(self.study)):
+            saliency = self.methods[RANDOM](self.probe, self._generators(RANDOM, f"draw {time}")).float().cpu()
+            for name, parameters in self.study.evaluate.metrics.items():
+                with self._measured("draw", name):
+                    scores = make_metric(name, parameters)(self.probe, saliency, self._generators(name))
+                self.draws += self._again_rows(RANDOM, time, scores)
+                yield name
+
+    def _again_rows(self, method: str, time: int, scores: Scores) -> list[tuple[Any, ...]]:
+        """Rows of :data:`AGAIN`."""
+        return [
+            (sample.id, sample.patient, method, measure, time, score.value)
+            for measure, own in scores.items()
+            for sample, score in zip(self.samples, own, strict=True)
+        ]
+
     def _again(self, method: str, probe: Probe) -> Tensor:
         """The method's maps of a changed probe, with what it drew for the maps themselves."""
         return self.methods[method](probe, self._generators(method))
 
-    def _generators(self, use: str) -> Generators:
-        return [generator(self.study.seed, sample.id, use) for sample in self.samples]
+    def _generators(self, *use: str) -> Generators:
+        return [generator(self.study.seed, sample.id, *use) for sample in self.samples]
 
     @contextmanager
     def _measured(self, kind: str, name: str) -> Iterator[None]:

@@ -20,7 +20,7 @@ from medsaliency.model.probe import Probe
 from medsaliency.model.targets import Contrast, Logit, Probability, Target
 from medsaliency.report.contents import Case
 from medsaliency.report.notebook import case_figure
-from medsaliency.study.pipeline import default_device
+from medsaliency.study.reading import default_device
 from medsaliency.study.store import write_bytes
 from medsaliency.types import MedsaliencyError, Sample, Track, generator, nearest, silent
 

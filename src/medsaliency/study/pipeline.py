@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medsaliency.data import open_source
 from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset
-from medsaliency.data.splits import split, split_table
+from medsaliency.data.splits import split_table
 from medsaliency.evaluation.data_randomization import DataRandomization
 from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
@@ -29,7 +28,10 @@ from medsaliency.study.estimate import estimated
 from medsaliency.study.explaining import explain_shard, select, steps_of_a_shard
 from medsaliency.study.permuted_labels import checks_of, record, train_on_permuted_labels
 from medsaliency.study.provenance import describe
-from medsaliency.study.store import Store, plain, write_text
+from medsaliency.study.reading import default_device, load_data, predict, read_split, stack
+from medsaliency.study.reporting import write_report
+from medsaliency.study.shortcut import MARKER, compare_without_marker, keep_markers, planted
+from medsaliency.study.store import Store, plain
 from medsaliency.types import MedsaliencyError, Sample, Track, silent
 
 
@@ -69,6 +71,10 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
         store.remove_if_nothing_was_made()
         raise
     store.write_table("predictions.parquet", predictions)
+    with clock.stage("calibrating"):
+        store.write_table(
+            "validation.parquet", predict(classifier, read_split(study, dataset, VALIDATION, track), track)
+        )
     permuted = _permuted(study, dataset, classifier, store, clock, track)
     chosen = select(dataset.of(EVALUATION), study.explain.images, study.seed)
     by_id = {sample.id: sample for sample in samples}
@@ -83,9 +89,15 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
         steps = (step for at in starts for step in explain_shard(study, classifier, explained, at, predictions, store))
         for _ in track(estimated(steps, plan), "explaining and evaluating", len(plan)):
             pass
+    if planted(study) is not None:
+        with clock.stage("without the marker"):
+            table, masks = compare_without_marker(study, classifier, samples, predictions, track)
+            store.write_table(MARKER, table)
+            keep_markers(store, masks)
     results.gather(store, study, [sample.id for sample in explained])
     store.write_json("provenance.json", {**provenance, "seconds": clock.seconds})
-    for finish in track([results.write_statistics, write_report], "statistics and report", 2):
+    last: list[Callable[[Store], Any]] = [results.write_statistics, write_report]
+    for finish in track(last, "statistics and report", len(last)):
         finish(store)
     return store
 
@@ -108,25 +120,6 @@ def _execution(
     wanted = asdict(classifier.execution) if found is None else found["execution"]
     classifier.execution = Execution(**{**wanted, **{k: v for k, v in given.items() if v is not None}})
     return found
-
-
-def write_report(store: Store) -> None:
-    """Make ``report.html`` from what the folder holds, without the model or the images' source."""
-    from medsaliency.report.html import render
-
-    write_text(store.path / "report.html", render(results.report_contents(store)))
-
-
-def load_data(study: Study) -> Dataset:
-    """Open the study's source and give every record a split."""
-    root = Path(study.data.root) if study.data.root is not None else None
-    options = dict(study.data.options)
-    if study.data.source == "sandbox":
-        options = {"seed": study.seed, "size": study.data.size, **options}
-    elif root is None:
-        raise MedsaliencyError(f"study {study.name!r}: expected data.root for its images; give --data-root FOLDER")
-    dataset = open_source(root, study.data.source, **options)
-    return split(dataset, seed=study.seed, validation=study.data.validation, evaluation=study.data.evaluation)
 
 
 def train_model(
@@ -174,11 +167,6 @@ def train_model(
     return predictions
 
 
-def read_split(study: Study, dataset: Dataset, name: str, track: Track = silent) -> list[Sample]:
-    """Read the images of one split."""
-    return dataset.samples(dataset.of(name), study.data.size, study.data.channels, track, f"reading {name} images")
-
-
 def _model(
     study: Study, dataset: Dataset, evaluation: Sequence[Sample], store: Store, clock: Clock, track: Track
 ) -> tuple[Classifier, pd.DataFrame]:
@@ -218,35 +206,3 @@ def _permuted(
             images, labels = stack(read_split(study, dataset, TRAINING, track))
             train_on_permuted_labels(study, classifier, check, images, labels, Path(check.checkpoint), track)
     return record(classifier, check.checkpoint)
-
-
-def predict(classifier: Classifier, samples: Sequence[Sample], track: Track = silent) -> pd.DataFrame:
-    """Columns sample, patient, label, predicted (class indices) and p_0 ... p_{K-1}, one row a sample."""
-    size = classifier.batch_size
-    starts = range(0, len(samples), size)
-    parts = []
-    for start in track(starts, "predicting", len(starts)):
-        images, _ = stack(samples[start : start + size])
-        parts.append(classifier.probabilities(images).cpu().numpy())
-    probabilities = np.concatenate(parts)
-    table = pd.DataFrame(
-        {
-            "sample": [sample.id for sample in samples],
-            "patient": [sample.patient for sample in samples],
-            "label": [sample.label for sample in samples],
-            "predicted": probabilities.argmax(axis=1),
-        }
-    )
-    return table.assign(**{f"p_{k}": probabilities[:, k] for k in range(probabilities.shape[1])})
-
-
-def stack(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (N, C, H, W) float32 and labels (N,) int64 (-1 where unknown)."""
-    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    labels = torch.tensor([-1 if sample.label is None else sample.label for sample in samples])
-    return images, labels
-
-
-def default_device() -> str:
-    """``cuda`` where there is one, else ``cpu``."""
-    return "cuda" if torch.cuda.is_available() else "cpu"

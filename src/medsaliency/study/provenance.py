@@ -1,4 +1,4 @@
-"""What a study's numbers rest on: versions, machine, data, model, and the parameters of everything that ran."""
+"""What a study's numbers rest on: versions, machine, code, data, model, and the parameters of everything that ran."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from medsaliency.attribution import make_method
@@ -22,7 +25,20 @@ from medsaliency.model.classifier import Classifier
 from medsaliency.study.config import Study
 from medsaliency.types import Sample
 
-LIBRARIES = ("torch", "timm", "numpy", "scipy", "pillow", "pandas", "numba")
+LIBRARIES = (
+    *("torch", "timm", "numpy", "scipy", "pillow", "pandas", "numba", "scikit-image", "scikit-learn"),
+    *("zarr", "matplotlib"),
+)
+PACKAGE = Path(__file__).parents[1]
+GIVEN = "taken as given"
+"""How a checkpoint was trained is not known here."""
+PROCEDURE = "AdamW with a one-cycle learning rate; the weights of the epoch with the lowest validation loss are kept"
+"""What :func:`medsaliency.model.training.train` does whatever its parameters."""
+SPLITTING = (
+    "No named patient is in two splits; an image that names none stands alone. A split that the source names is kept; "
+    "a missing one is carved from training, patient by patient within each class."
+)
+"""What :func:`medsaliency.data.splits.split` does."""
 
 
 def describe(
@@ -33,7 +49,7 @@ def describe(
     tuned: dict[str, Any] | None = None,
     permuted: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Collect the provenance of a study as plain data. It names no place on disk and no patient.
+    """Collect the provenance of a study as plain data. It names no place on disk, no patient and no date.
 
     Args:
         study: Its configuration.
@@ -44,22 +60,33 @@ def describe(
         permuted: What is known of the network trained on permuted labels; None where no check asks for one.
     """
     counts: dict[str, dict[str, int]] = {}
+    patients: dict[str, int] = {}
     for name in SPLITS:
         found = Counter(dataset.classes[record.label] for record in dataset.of(name))
         counts[name] = {label: found[label] for label in dataset.classes}
+        patients[name] = len({record.patient for record in dataset.of(name)})
     example = torch.from_numpy(explained[0].image)[None]
     return {
         "medsaliency": version("medsaliency"),
         "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
         "machine": _machine(classifier.device),
+        "code": code_hash(),
+        "command": command(study),
         "seed": study.seed,
         "data": {
             "name": dataset.name,
             "classes": list(dataset.classes),
             "counts": counts,
+            "patients": patients,
+            "split": {
+                "rule": SPLITTING,
+                "validation_if_carved": study.data.validation,
+                "evaluation_if_carved": study.data.evaluation,
+            },
             "fingerprint": _fingerprint(dataset),
             "explained": len(explained),
+            "images_sha256": images_hash(explained),
             "patients_known": any(record.patient != record.id for record in dataset.records),
         },
         "model": {
@@ -73,11 +100,57 @@ def describe(
             "tuning": tuned,
             "weights": fingerprint(classifier.module),
         },
+        "training": training(study),
         "methods": {n: repr(make_method(n, p)) for n, p in study.explain.methods.items()},
         "metrics": {n: repr(make_metric(n, p)) for n, p in study.evaluate.metrics.items()},
         "checks": {n: repr(make_check(n, p)) for n, p in study.evaluate.checks.items()},
         "permuted": permuted,
     }
+
+
+def training(study: Study) -> dict[str, Any] | str:
+    """How the network was trained, its seed among it, as plain data; ``GIVEN`` for a checkpoint."""
+    if study.model.checkpoint is not None:
+        return GIVEN
+    begin = "pretrained" if study.model.pretrained else "random"
+    return {"procedure": PROCEDURE, "initial_weights": begin, **asdict(study.recipe)}
+
+
+def command(study: Study) -> str:
+    """The command that repeats the study from the ``study.yaml`` of its folder; places on disk are left to fill in."""
+    parts = ["medsaliency study study.yaml"]
+    if study.data.root is not None:
+        parts.append("--data-root FOLDER")
+    if study.model.checkpoint is not None:
+        parts.append("--set model.checkpoint=CHECKPOINT")
+    for name, parameters in study.evaluate.checks.items():
+        if parameters.get("checkpoint") is not None:
+            parts.append(f"--set evaluate.checks.{name}.checkpoint=CHECKPOINT")
+    return " ".join([*parts, "--output NEW_FOLDER"])
+
+
+def images_hash(samples: Iterable[Sample]) -> str:
+    """SHA-256 over ids and pixels, as the model's user sees them, in the order of the ids."""
+    digest = hashlib.sha256()
+    for sample in sorted(samples, key=lambda sample: sample.id):
+        digest.update(f"{sample.id}\x1f{sample.image.shape}\n".encode())
+        digest.update(np.ascontiguousarray(sample.image, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+@cache
+def code_hash(package: Path = PACKAGE) -> str:
+    """SHA-256 over the files of a package, the page of the report among them, by relative name and content.
+
+    Computed once a process.
+    """
+    files = {path.relative_to(package).as_posix(): path for path in package.rglob("*") if path.is_file()}
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        if "__pycache__" not in name and not path.name.startswith("."):
+            digest.update(f"{name}\x1f{path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _machine(device: torch.device) -> str:

@@ -5,30 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from medsaliency.attribution import CONTROLS, make_method
 from medsaliency.evaluation import make_metric
 from medsaliency.evaluation.checks import make_check
-from medsaliency.report.contents import Case, Contents
-from medsaliency.report.verdicts import BLURRED, is_curve
-from medsaliency.statistics.comparison import against, common_images, exclusions, summarize
+from medsaliency.report.contents import Contents
+from medsaliency.report.verdicts import BLURRED, RANDOM
+from medsaliency.statistics.comparison import common_images, exclusions, summarize
 from medsaliency.statistics.curves import aggregate
 from medsaliency.statistics.performance import performance
 from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap
+from medsaliency.study.cases import cases_of
 from medsaliency.study.config import Study, load_study
+from medsaliency.study.explaining import AGAIN
+from medsaliency.study.inference import read_inference, write_inference
 from medsaliency.study.store import Store, plain
-from medsaliency.types import Measure, generator
-
-CASES = 12
-BLUR_CONTROL = "statistics/blur_control.parquet"
+from medsaliency.types import Measure
 
 
 def gather(store: Store, study: Study, samples: Sequence[str]) -> None:
-    """Join the shards into ``scores.parquet``, ``curves.parquet`` and ``timings.parquet``.
+    """Join the shards into the tables ``scores``, ``curves``, ``repeats``, ``draws`` and ``timings``.
 
     Rows are ordered by sample, method and metric, so that the tables do not depend on the size of a shard.
     """
@@ -42,6 +41,12 @@ def gather(store: Store, study: Study, samples: Sequence[str]) -> None:
     for kind, table in tables.items():
         keys = pd.DataFrame({column: table[column].map(places) for column, places in order.items()})
         store.write_table(f"{kind}.parquet", table.loc[keys.sort_values(list(order)).index].reset_index(drop=True))
+    again = {kind: _shards(store, kind) for kind in ("repeats", "draws")}
+    scores = store.read_table("scores.parquet")
+    first = scores[~scores["metric"].isin(_measures_of_checks(study)) & ~scores["metric"].str.endswith("_tuned")]
+    for kind, first_rows in (("repeats", first), ("draws", first[first["method"] == RANDOM])):
+        rows = pd.concat([first_rows.assign(time=0)[list(AGAIN)], again[kind]]) if len(again[kind]) else again[kind]
+        store.write_table(f"{kind}.parquet", rows.rename(columns={"time": kind.removesuffix("s")}))
     total = {"images": ("images", "sum"), "seconds": ("seconds", "sum"), "peak_bytes": ("peak_bytes", "max")}
     timings = _shards(store, "timings").groupby(["kind", "name"], sort=False, as_index=False).agg(**total)
     store.write_table("timings.parquet", timings)
@@ -57,17 +62,15 @@ def write_statistics(store: Store) -> None:
         "seed": study.seed,
         "draws": study.statistics.draws,
         "level": study.statistics.level,
+        "stratified": study.statistics.stratified,
     }
     store.write_table("statistics/summary.parquet", summarize(scores, **how))
-    # A check has its own yardstick: that a random map never moves is no merit.
-    judged = scores[~scores["metric"].isin(_measures_of_checks(study))]
-    store.write_table("statistics/against_random.parquet", against(judged, "random", measures_of(study), **how))
-    if (source := blurred_method(study)) is not None:
-        both = judged[judged["method"].isin([BLURRED, source])]
-        store.write_table(BLUR_CONTROL, against(both, source, measures_of(study), **how))
+    write_inference(store, study, scores, measures_of(study), blurred_method(study))
     store.write_table("statistics/exclusions.parquet", exclusions(scores))
-    common = common_images(scores)[["sample", "method", "metric"]]
-    information = curves[curves["metric"].map(is_curve).astype(bool)].merge(common)
+    common = common_images(scores)[["sample", "method", "metric", "label"]]
+    known = measures_of(study)
+    of_information = [name for name, measure in known.items() if measure.family == "information"]
+    information = curves[curves["metric"].isin(of_information)].merge(common)
     store.write_table("statistics/curves.parquet", aggregate(information, **how))
 
 
@@ -85,7 +88,9 @@ def blurred_method(study: Study) -> str | None:
 def measure(study: Study, predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """The model's performance, with the study's bootstrap."""
     how = study.statistics
-    return performance(predictions, classes, seed=study.seed, draws=how.draws, level=how.level)
+    return performance(
+        predictions, classes, seed=study.seed, draws=how.draws, level=how.level, stratified=how.stratified
+    )
 
 
 def measures_of(study: Study) -> dict[str, Measure]:
@@ -117,8 +122,8 @@ def _tuned(study: Study, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataF
     return pd.concat([found, undefined.assign(metric=undefined["metric"] + "_tuned")])[scores.columns]
 
 
-def report_contents(store: Store) -> Contents:
-    """Collect what the report shows from the run folder."""
+def report_contents(store: Store, cases: int | None = None) -> Contents:
+    """Collect what the report shows from the run folder, with so many cases at most or as many as the study asks."""
     study = load_study(store.path / "study.yaml")
     provenance = store.read_json("provenance.json")
     return Contents(
@@ -131,57 +136,12 @@ def report_contents(store: Store) -> Contents:
         performance=store.read_json("statistics/performance.json"),
         scores=store.read_table("scores.parquet"),
         summary=store.read_table("statistics/summary.parquet"),
-        against_random=store.read_table("statistics/against_random.parquet"),
         exclusions=store.read_table("statistics/exclusions.parquet"),
         curves=store.read_table("statistics/curves.parquet"),
         seconds=store.read_table("timings.parquet"),
-        cases=_cases(store, study),
-        **({"blur_control": store.read_table(BLUR_CONTROL)} if store.has(BLUR_CONTROL) else {}),
+        cases=cases_of(store, study, study.report.cases if cases is None else cases),
+        inference=read_inference(store),
     )
-
-
-def _cases(store: Store, study: Study) -> list[Case]:
-    """Images for the gallery, chosen by rule: per class the most and least confident hits, errors, then at random."""
-    group = store.maps()
-    samples = list(cast("list[str]", group.attrs["samples"]))
-    predictions = store.read_table("predictions.parquet").set_index("sample").loc[samples]
-    columns = [name for name in predictions.columns if name.startswith("p_")]
-    confidence = predictions[columns].max(axis=1)
-    hit = predictions["label"] == predictions["predicted"]
-    why: dict[str, str] = {}
-    for label in sorted(predictions["label"].unique()):
-        hits = confidence[hit & (predictions["label"] == label)].sort_values(kind="stable")
-        if len(hits):
-            why.setdefault(str(hits.index[-1]), "most confident correct prediction of its class")
-            why.setdefault(str(hits.index[0]), "least confident correct prediction of its class")
-    for place, name in enumerate(confidence[~hit].sort_values(ascending=False, kind="stable").index[:4]):
-        why.setdefault(str(name), "most confident error" if place == 0 else "error, among the four most confident")
-    rest = sorted((s for s in samples if s not in why), key=lambda s: generator(study.seed, s, "case").random())
-    for name in rest[: max(0, CASES - len(why))]:
-        why[name] = "chosen at random"
-    targets = store.read_table("scores.parquet").drop_duplicates("sample").set_index("sample")["target"].to_dict()
-    cases: list[Case] = []
-    for name, reason in why.items():
-        at = samples.index(name)
-        row = predictions.loc[name]
-        cases.append(
-            Case(
-                sample=f"Case {len(cases) + 1}",
-                why=reason,
-                image=np.asarray(group["image"][at]),  # type: ignore[index]
-                lesion=np.asarray(group["lesion"][at]) if group["has_lesion"][at] else None,  # type: ignore[index]
-                label=int(predictions["label"].to_dict()[name]),
-                target=int(targets[name]),
-                probabilities=row[columns].to_numpy(dtype=np.float32),
-                maps={
-                    method: np.asarray(group[f"maps/{method}"][at])  # type: ignore[index]
-                    for method in study.explain.methods
-                },
-            )
-        )
-    # Names of files can be names of patients: the report numbers its cases, and this table stays in the run's folder.
-    store.write_csv("cases.csv", pd.DataFrame({"case": range(1, len(cases) + 1), "sample": list(why)}))
-    return cases
 
 
 def _shards(store: Store, kind: str) -> pd.DataFrame:

@@ -29,6 +29,9 @@ NEEDED = (
     "scores.parquet",
     "curves.parquet",
     "timings.parquet",
+    "validation.parquet",
+    "draws.parquet",
+    "repeats.parquet",
     "maps.zarr",
 )
 """What statistics and report are made from."""
@@ -39,8 +42,10 @@ class Store:
 
     Args:
         path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``splits.csv``, ``cases.csv``, ``model/``,
-            ``permuted/``, ``tuning.json``, ``predictions.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``,
-            ``curves.parquet``, ``timings.parquet``, ``statistics/``, ``report.html``.
+            ``permuted/``, ``tuning.json``, ``predictions.parquet``, ``validation.parquet``, ``marker.parquet``,
+            ``maps.zarr``, ``shards/``, ``scores.parquet``, ``curves.parquet``, ``repeats.parquet``, ``draws.parquet``,
+            ``networks.parquet``, ``retrained.parquet``, ``timings.parquet``, ``statistics/``, ``report.html``,
+            ``report.pdf``, ``report.md``, ``figures/``, ``tables/``.
     """
 
     def __init__(self, path: Path) -> None:

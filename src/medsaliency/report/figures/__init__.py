@@ -1,0 +1,36 @@
+"""Figures for papers and for the report, one a file; each is drawn from the study's tables, or None without numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from medsaliency.report.contents import Contents
+from medsaliency.report.figures import (
+    controls,
+    cost,
+    critical_difference,
+    distributions,
+    information_curves,
+    method_agreement,
+    metric_agreement,
+    mixed_model,
+    networks,
+    sanity,
+)
+
+Draw = Callable[[Contents], Figure | None]
+
+FIGURES: dict[str, Draw] = {
+    "distributions": distributions.draw,
+    "critical_difference": critical_difference.draw,
+    "controls": controls.draw,
+    "information_curves": information_curves.draw,
+    "sanity": sanity.draw,
+    "metric_agreement": metric_agreement.draw,
+    "method_agreement": method_agreement.draw,
+    "networks": networks.draw,
+    "mixed_model": mixed_model.draw,
+    "cost": cost.draw,
+}

@@ -1,0 +1,121 @@
+"""What a finding is, and the words that all findings share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Literal
+
+from medsaliency.report.contents import Contents
+from medsaliency.report.verdicts import Verdict, all_compared, row
+from medsaliency.report.wording import estimate, listing, method_label, number, percent
+
+Tone = Literal["plain", "support", "caution"]
+SHOWN_NUMBERS = 6
+"""Names of which a sentence gives each its numbers; the tables hold those of more."""
+NAMED = 4
+"""Names that a sentence of the summary lists."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One to four sentences about one subject.
+
+    Args:
+        topic: The subject.
+        text: The sentences.
+        tone: What supports an explanation, from what limits it.
+        group: The heading that it stands under.
+    """
+
+    topic: str
+    text: str
+    tone: Tone = "plain"
+    group: str = ""
+
+
+def names(methods: Iterable[str]) -> str:
+    """List methods as a sentence does."""
+    return listing(method_label(name) for name in methods)
+
+
+def few_names(methods: Sequence[str]) -> str:
+    """List the first methods, and count the rest."""
+    if len(methods) <= NAMED + 1:
+        return names(methods)
+    return f"{', '.join(method_label(name) for name in methods[:NAMED])} and {len(methods) - NAMED} more"
+
+
+def verb(subjects: Sequence[object], one: str, many: str) -> str:
+    """Return the form of a verb that fits the number of its subjects."""
+    return one if len(subjects) == 1 else many
+
+
+def scored(contents: Contents, methods: Sequence[str], metric: str) -> str:
+    """List methods with their means and intervals; more than a few without."""
+    if len(methods) > SHOWN_NUMBERS:
+        return names(methods)
+    rows = {name: row(contents.summary, name, metric) for name in methods}
+    return listing(
+        method_label(name)
+        if own is None or not known(own["mean"])
+        else f"{method_label(name)} ({estimate(own['mean'], own['low'], own['high'])})"
+        for name, own in rows.items()
+    )
+
+
+def grouped(verdicts: Mapping[str, Verdict]) -> dict[Verdict, list[str]]:
+    """Sort methods by their verdict, each group in their order."""
+    result: dict[Verdict, list[str]] = {"better": [], "open": [], "worse": [], "undefined": []}
+    for name, verdict in verdicts.items():
+        result[verdict].append(name)
+    return result
+
+
+def known(*values: object) -> bool:
+    """Tell whether all values are finite numbers."""
+    return all(isinstance(value, Real) and math.isfinite(value) for value in values)
+
+
+def p_value(p: float) -> str:
+    """Write a p value, "p = 0.032" or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {number(p)}"
+
+
+def share(interval: Mapping[str, Any] | None, coverage: str = "", digits: int = 0) -> str:
+    """Write a share with its interval as percentages, "61% (50% to 70%)"; empty where it is not known."""
+    value, low, high = ((interval or {}).get(key) for key in ("value", "low", "high"))
+    if not known(value):
+        return ""
+    if not known(low, high):
+        return f"{percent(value, digits)} (interval undefined)"
+    named = f"{coverage} interval " if coverage else ""
+    return f"{percent(value, digits)} ({named}{percent(low, digits)} to {percent(high, digits)})"
+
+
+def points(interval: Mapping[str, Any] | None) -> str:
+    """Write a difference of two shares, "34.0 percentage points (25.0 to 43.0)"; empty where it is not known."""
+    ends = [(interval or {}).get(key) for key in ("value", "low", "high")]
+    if not known(ends[0]):
+        return ""
+    value, low, high = (number(100 * end, 1) if known(end) else "" for end in ends)  # type: ignore[operator]
+    return f"{value} percentage points ({f'{low} to {high}' if low and high else 'interval undefined'})"
+
+
+def detectable(contents: Contents, methods: Sequence[str], metric: str, control: str) -> str:
+    """Say how large a difference from a control the sample would have shown, for methods that show none."""
+    rows = all_compared(contents, metric, control)
+    return would_have_shown([float(rows[name]["detectable"]) for name in methods if name in rows])
+
+
+def would_have_shown(least: Sequence[float]) -> str:
+    """Say what the smallest detectable differences are: one number, or from the least to the largest."""
+    sizes = [value for value in least if known(value)]
+    if not sizes:
+        return "how large a difference could have been missed is not known"
+    low, high = number(min(sizes)), number(max(sizes))
+    size = low if low == high else f"{low} to {high}"
+    rest = "" if len(sizes) == len(least) else ", where that is known"
+    return f"a difference of {size} would have been shown{rest}"
