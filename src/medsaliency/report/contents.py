@@ -27,6 +27,7 @@ COLUMNS = {
     "trust": "method criterion verdict measure value low high threshold p source reason",
     "networks": "method kind measure images value low high two_images",
     "shortcut_shares": "method images share low high area",
+    "stages": "method metric images share value low high",
 }
 """The columns of each table of :class:`Inference`, as they lie in ``statistics/``."""
 
@@ -57,6 +58,7 @@ class Inference:
         trust: One row a method x criterion of the trust card: verdict "pass", "fail" or "not shown".
         networks: One row a method x kind ("repeatability", "reproducibility") x likeness: networks trained anew.
         shortcut_shares: One row a method: the share of its attribution on a planted marker, and of the image's area.
+        stages: One row a method x likeness x share of the model's layers drawn anew: how alike its maps still are.
         calibration: ``statistics/calibration.json``: the temperature, and the calibration error before and after.
         shortcut: ``statistics/shortcut.json``: accuracy with and without a planted marker.
     """
@@ -74,6 +76,7 @@ class Inference:
     trust: pd.DataFrame = field(default_factory=partial(nothing, "trust"))
     networks: pd.DataFrame = field(default_factory=partial(nothing, "networks"))
     shortcut_shares: pd.DataFrame = field(default_factory=partial(nothing, "shortcut_shares"))
+    stages: pd.DataFrame = field(default_factory=partial(nothing, "stages"))
     calibration: Mapping[str, Any] = field(default_factory=dict)
     shortcut: Mapping[str, Any] = field(default_factory=dict)
 

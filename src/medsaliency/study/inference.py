@@ -74,6 +74,7 @@ def write_inference(
         thresholds=study.thresholds,
         **bootstrap,
     )
+    found["stages"] = nothing("stages")
     found["shortcut_shares"] = nothing("shortcut_shares")
     if (label := planted(study)) is not None:
         shares = marker_shares(store, list(study.explain.methods))
