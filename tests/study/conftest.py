@@ -14,6 +14,7 @@ SMALL = (
     "explain.images=8",
     "explain.batch_size=3",
     "explain.methods={gradient: {sign: absolute}, smoothgrad: {samples: 3}, score_cam: {}, grad_cam: {}, random: {}}",
+    "evaluate.metrics=[evidence_curves, published_curves, pointing_game, lesion_auprc]",
     "evaluate.random_draws=2",
     "statistics.draws=200",
 )

@@ -121,7 +121,9 @@ def test_runs_of_the_same_images_are_compared_image_by_image(compare: Compare) -
         {"run": "A", "other": "B", "reason": "", "images": 12, "patients": 12, "other_class": 0}
     ]
     row = rows_of(found.differences, metric="lesion_auprc", method="rise").iloc[0]
-    own = [made.scores().query("metric == 'lesion_auprc' and method == 'rise'")["value"].mean() for made in (FIRST, SECOND)]
+    own = [
+        made.scores().query("metric == 'lesion_auprc' and method == 'rise'")["value"].mean() for made in (FIRST, SECOND)
+    ]
     assert row["difference"] == pytest.approx(own[1] - own[0])
     assert (row["verdict"], row["paired"], row["images"], row["reason"]) == ("higher", True, 12, "")
     assert set(rows_of(found.differences, metric="lesion_auprc")["verdict"]) == {"higher"}
@@ -153,7 +155,10 @@ def test_tables_have_the_columns_that_the_page_reads(compare: Compare) -> None:
     [
         ({"fingerprint": "g" * 64}, "other images, labels, patients or splits"),
         ({"pixels": "j" * 64}, "images of the same names, but not the same images"),
-        ({"overrides": ["data.size=64", "data.options={seed: 4}"]}, "images of the same names, but not the same images"),
+        (
+            {"overrides": ["data.size=64", "data.options={seed: 4}"]},
+            "images of the same names, but not the same images",
+        ),
     ],
 )
 def test_runs_of_other_images_are_not_tested(compare: Compare, change: dict[str, Any], reason: str) -> None:
@@ -206,7 +211,9 @@ def test_a_method_with_other_settings_costs_the_others_nothing(compare: Compare)
 
 
 def test_what_not_every_run_has_is_named(compare: Compare) -> None:
-    fewer = replace(SECOND, methods=("gradient", "rise"), overrides=["evaluate.metrics=[pointing_game, lesion_auprc, gini]"])
+    fewer = replace(
+        SECOND, methods=("gradient", "rise"), overrides=["evaluate.metrics=[pointing_game, lesion_auprc, gini]"]
+    )
     found = compare(FIRST, fewer)
     assert found.left_out.to_dict("records") == [
         {"kind": "method", "name": "grad_cam", "runs": "A"},
@@ -217,7 +224,11 @@ def test_what_not_every_run_has_is_named(compare: Compare) -> None:
 
 
 def test_measures_read_first_come_first(compare: Compare) -> None:
-    assert list(compare(FIRST, SECOND).measures)[:2] == ["lesion_auprc", "pointing_game"]
+    found = compare(FIRST, SECOND)
+    assert list(found.measures) == ["lesion_auprc", "pointing_game", "hit_rate"]
+    assert found.headlines == ["lesion_auprc", "pointing_game"]
+    others = [replace(made, overrides=["evaluate.metrics=[gini]"]) for made in (FIRST, SECOND)]
+    assert compare(*(replace(made, name=f"{made.name}-2") for made in others)).headlines == ["gini"], "at least one"
 
 
 def test_images_with_another_class_explained_are_counted(compare: Compare, tmp_path: Path) -> None:
@@ -263,7 +274,9 @@ def test_a_run_without_statistics_says_how_to_make_them(tmp_path: Path) -> None:
 
 def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
     path = FIRST.write(tmp_path)
-    with pytest.raises(MedsaliencyError, match="expected another run than .* same weights, data, seed and configuration"):
+    with pytest.raises(
+        MedsaliencyError, match=r"expected another run than .* same weights, data, seed and configuration"
+    ):
         compare_runs([path, path])
     renamed = replace(FIRST, name="copy", overrides=["report.cases=3"]).write(tmp_path)
     with pytest.raises(MedsaliencyError, match="copy: expected another run"):
@@ -280,7 +293,9 @@ def test_nothing_in_common_says_what_to_do(
 ) -> None:
     monkeypatch.setitem(LEVELS, "xrai", 0.1)
     paths = [made.write(tmp_path) for made in (FIRST, replace(SECOND, **change))]
-    with pytest.raises(MedsaliencyError, match=f"expected at least one {kind} in common, got none; run the studies with"):
+    with pytest.raises(
+        MedsaliencyError, match=f"expected at least one {kind} in common, got none; run the studies with"
+    ):
         compare_runs(paths)
 
 

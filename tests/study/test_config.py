@@ -25,14 +25,14 @@ def test_what_is_saved_is_what_ran(tmp_path: Path) -> None:
     path.write_text(dump_study(study))
     assert load_study(path) == study
     assert study.explain.methods == {"gradient": {"sign": "signed"}, "random": {}}
-    assert study.evaluate.metrics["published_curves"]["start"] == 0.01
+    assert study.evaluate.metrics["evidence_curves"]["placements"] == 6
 
 
 def test_every_field_can_be_overridden() -> None:
     study = load_study(CONFIGS[0], ["training.epochs=3", "explain.methods.smoothgrad.samples=7", "data.channels=3"])
     assert study.training.epochs == 3
     assert study.data.channels == 3
-    assert list(study.explain.methods) == list(Study().explain.methods)
+    assert list(study.explain.methods) == list(load_study(CONFIGS[0]).explain.methods)
     assert study.explain.methods["smoothgrad"] == dataclasses.asdict(SmoothGrad(samples=7, sign="absolute"))
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from medsaliency.attribution import CONTROLS
-from medsaliency.report.comparison import ACCURACY, COLUMNS, Comparison, render
+from medsaliency.report.comparison import ACCURACY, COLUMNS, Comparison, records, render
 from medsaliency.statistics.between_runs import independent_difference, paired_differences, ranking_agreement
 from medsaliency.study.finished_runs import (
+    HEADLINES,
     Run,
     differing_settings,
     open_runs,
@@ -56,6 +57,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
         rankings=_rankings(runs, pairs, [name for name in methods if name not in CONTROLS], measures, bootstrap),
         trust=pd.concat([run.card.assign(run=letter) for letter, run in runs.items()])[COLUMNS["trust"].split()],
         measures={name: first.measures[name] for name in measures},
+        headlines=[name for name in measures if name in HEADLINES] or measures[:1],
         controls=CONTROLS & set(methods),
         primary={letter: run.study.thresholds.measure for letter, run in runs.items()},
         statistics={"level": how.level, "alpha": how.alpha, "draws": how.draws, "permutations": how.permutations},
@@ -170,15 +172,16 @@ def _differences(
     tested: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Every two runs on accuracy and on each measure x method: tested where the images and settings are the same."""
-    why = [_reasons(runs[row.run], runs[row.other], str(row.reason), cells) for row in pairs.itertuples()]
+    both = [(row["run"], row["other"]) for row in records(pairs)]
+    why = [_reasons(runs[row["run"]], runs[row["other"]], row["reason"], cells) for row in records(pairs)]
     compared = []
-    for row, reasons in zip(pairs.itertuples(), why, strict=True):
+    for (run, other), reasons in zip(both, why, strict=True):
         wanted = {cell for cell, (images, meaning) in reasons.items() if not images and not meaning}
-        compared.append((_scores(runs[str(row.run)], wanted), _scores(runs[str(row.other)], wanted)))
+        compared.append((_scores(runs[run], wanted), _scores(runs[other], wanted)))
     estimates = _with_accuracy(means, {letter: run.performance for letter, run in runs.items()})
-    estimates = estimates.set_index(["run", "metric", "method"])[["mean", "low", "high"]]
+    each = {str(run): own.set_index(["metric", "method"]) for run, own in estimates.groupby("run")}
     parts = []
-    for row, reasons, found in zip(pairs.itertuples(), why, paired_differences(compared, **tested), strict=True):
+    for (run, other), reasons, found in zip(both, why, paired_differences(compared, **tested), strict=True):
         keys = pd.MultiIndex.from_tuples(list(reasons), names=["metric", "method"])
         own = found.set_index(["metric", "method"]).reindex(keys)
         own["paired"] = own["difference"].notna()
@@ -186,13 +189,13 @@ def _differences(
         own[["patients", "images"]] = own[["patients", "images"]].fillna(0).astype(int)
         # Other images but the same settings: the means may be compared, though not image by image.
         apart = [bool(images) and not meaning for images, meaning in reasons.values()]
-        unpaired = independent_difference(estimates.loc[row.run].loc[keys], estimates.loc[row.other].loc[keys])
+        unpaired = independent_difference(each[run].loc[keys], each[other].loc[keys])
         own.loc[apart, list(unpaired)] = unpaired[apart]
         own["reason"] = [
             "" if paired else meaning or images or "no image has a value of all methods in both runs"
             for paired, (images, meaning) in zip(own["paired"], reasons.values(), strict=True)
         ]
-        parts.append(own.reset_index().assign(run=row.run, other=row.other)[COLUMNS["differences"].split()])
+        parts.append(own.reset_index().assign(run=run, other=other)[COLUMNS["differences"].split()])
     return pd.concat(parts, ignore_index=True)
 
 
@@ -221,16 +224,12 @@ def _rankings(
 ) -> pd.DataFrame:
     """Every two runs on each measure; methods and measures with other settings are left out."""
     parts = []
-    for row in pairs.itertuples():
-        one, other = runs[str(row.run)], runs[str(row.other)]
-        wanted = {
-            (metric, method)
-            for metric, method in product(measures, methods)
-            if not why_other_meaning(one, other, metric, method)
-        }
-        found = ranking_agreement(_scores(one, wanted), _scores(other, wanted), paired=not row.reason, **bootstrap)
+    for row in records(pairs):
+        one, other = runs[row["run"]], runs[row["other"]]
+        wanted = {cell for cell in product(measures, methods) if not why_other_meaning(one, other, *cell)}
+        found = ranking_agreement(_scores(one, wanted), _scores(other, wanted), paired=not row["reason"], **bootstrap)
         own = found.set_index("metric").reindex(pd.Index(measures, name="metric"))
         own["methods"] = own["methods"].fillna(0).astype(int)
-        own["reason"] = own["reason"].fillna("the settings of too few methods, or of the measure, are the same")
-        parts.append(own.reset_index().assign(run=row.run, other=row.other)[COLUMNS["rankings"].split()])
+        own["reason"] = own["reason"].fillna("the settings of the measure, or of what is explained, differ")
+        parts.append(own.reset_index().assign(run=row["run"], other=row["other"])[COLUMNS["rankings"].split()])
     return pd.concat(parts, ignore_index=True)

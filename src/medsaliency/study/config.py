@@ -148,7 +148,7 @@ class ExplainSection(Section):
     ``precision`` (of scores) and ``gradient_precision`` are taken instead of what it finds where they are given.
     """
 
-    images: int = Field(10, ge=1)
+    images: int = Field(24, ge=1)
     target: Literal["predicted", "label"] = "predicted"
     score: Literal["logit", "probability", "contrast"] = "logit"
     batch_size: int = Field(16, ge=1)
@@ -173,7 +173,7 @@ class EvaluateSection(Section):
     random choices of the metric: 2 or more tell how far the scores repeat themselves (reliability).
     """
 
-    metrics: Parameters = {"evidence_curves": {}, "published_curves": {}, "pointing_game": {}, "lesion_auprc": {}}
+    metrics: Parameters = {"evidence_curves": {}, "pointing_game": {}, "lesion_auprc": {}}
     checks: Parameters = {}
     random_draws: int = Field(5, ge=1)
     repeats: int = Field(1, ge=1)

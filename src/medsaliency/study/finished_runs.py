@@ -24,8 +24,18 @@ HEADLINES = ("evidence", "sic_webp", "lesion_auprc", "pointing_game")
 """Measures read first."""
 NEEDED = ("performance.json", "summary.parquet", "trust.parquet")
 """What is read of ``statistics/``."""
-SAME_WHATEVER = {"name": True, "device": True, "report": True, "data": {"root"}}
+SAME_WHATEVER: dict[str, Any] = {"name": True, "device": True, "report": True, "data": {"root"}}
 """Parts of a configuration that change no number."""
+TOLD: dict[str, Any] = {
+    **SAME_WHATEVER,
+    "seed": True,
+    "data": {"root", "source", "size", "channels"},
+    "model": {"architecture", "checkpoint"},
+    "training": {"seed"},
+    "explain": {"methods", "images", "batch_size", "tune", "micro_batch", "memory_format"},
+    "evaluate": {"metrics", "checks"},
+}
+"""These, and what is told as a fact of each run or as a setting of a method, metric or check."""
 OF_SCORES = ("target", "score")
 """Fields of ``explain`` that decide what all scores are of."""
 
@@ -204,7 +214,7 @@ def differing_settings(runs: Mapping[str, Run]) -> Iterator[tuple[str, str, str,
 
     Those of methods, metrics and checks are told for the runs that have them, where at least two do.
     """
-    flat = {letter: dict(_flat(_plain_config(run.study))) for letter, run in runs.items()}
+    flat = {letter: dict(_flat(run.study.model_dump(mode="json", exclude=TOLD))) for letter, run in runs.items()}
     for setting in dict.fromkeys(key for own in flat.values() for key in own):
         yield from _differing("study", "", setting, {letter: own.get(setting, "") for letter, own in flat.items()})
     for kind, name in dict.fromkeys(key for run in runs.values() for key in run.settings):
@@ -223,22 +233,6 @@ def _differing(
     written = {letter: "none" if value is None else str(value) for letter, value in values.items()}
     if len(set(written.values())) > 1:
         yield from ((kind, name, setting, letter, value) for letter, value in written.items())
-
-
-def _plain_config(study: Study) -> dict[str, Any]:
-    """The configuration without what is told elsewhere, changes no number, or names a place on disk."""
-    return study.model_dump(
-        mode="json",
-        exclude={
-            **SAME_WHATEVER,
-            "seed": True,
-            "data": {"root", "source", "size", "channels"},
-            "model": {"architecture", "checkpoint"},
-            "training": {"seed"},
-            "explain": {"methods", "images", "batch_size", "tune", "micro_batch", "memory_format"},
-            "evaluate": {"metrics", "checks"},
-        },
-    )
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
