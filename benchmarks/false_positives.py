@@ -27,10 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsaliency.statistics.controls import Comparison, permutation_tests
-from medsaliency.statistics.detectable import detectable, signed_rank_critical
+from medsaliency.statistics.detectable import detectable, permutation_critical, signed_rank_critical
 from medsaliency.statistics.friedman import holm
 from medsaliency.statistics.pairwise import PairTests, pair_tests
 from medsaliency.statistics.signed_rank import signed_rank
+from medsaliency.statistics.step_down import Corrected
 from medsaliency.statistics.ties import tie_decimals
 from medsaliency.statistics.verdict import FAMILIES, verdicts
 from medsaliency.types import generator
@@ -39,7 +40,7 @@ Floats = NDArray[np.float64]
 METHODS, METRICS, DRAWS = 10, 6, 5
 SIZES = (1, 1, 1, 2, 2, 3, 4, 8)
 """Images that a patient may have."""
-ALPHA, POWER, EFFECT, PERMUTATIONS = 0.05, 0.8, 0.8, 499
+ALPHA, POWER, EFFECT, PERMUTATIONS = 0.05, 0.8, 0.8, 14_999
 SHAPES: dict[str, Callable[[Floats], Floats]] = {
     "normal": lambda latent: latent,
     "skewed": lambda latent: np.exp(latent / 2),
@@ -99,8 +100,8 @@ def pair_statements(study: Simulated) -> tuple[list[PairTests], list[list[str]]]
     return tests, words
 
 
-def control_statements(study: Simulated, seed: int) -> list[list[str]]:
-    """The verdicts of all methods, for each metric and control."""
+def control_tests(study: Simulated, seed: int) -> list[tuple[Comparison, Corrected]]:
+    """The tests of all methods, for each control and metric."""
     patients = [f"{i:03d}" for i in range(study.owner[-1] + 1)]
     means = study.patient_means(study.own)
     compared = [
@@ -120,9 +121,14 @@ def control_statements(study: Simulated, seed: int) -> list[list[str]]:
         for metric in range(METRICS)
     ]
     tests = permutation_tests(compared, seed=seed, permutations=PERMUTATIONS, alpha=ALPHA, families=FAMILIES)
+    return list(zip(compared, tests, strict=True))
+
+
+def control_statements(study: Simulated, seed: int) -> list[list[str]]:
+    """The verdicts of all methods, for each control and metric."""
     return [
-        verdicts(each.differences.mean(axis=0), each.images.mean(axis=0), corrected, ALPHA)
-        for each, (_, corrected) in zip(compared, tests.each, strict=True)
+        verdicts(each.differences.mean(axis=0), each.images.mean(axis=0), test.p_corrected, ALPHA)
+        for each, test in control_tests(study, seed)
     ]
 
 
@@ -185,6 +191,31 @@ def detectable_cell(shape: str, patients: int, pairs: int, studies: int) -> dict
     return row | {"detectable": float(np.mean(claimed)) if claimed else None} | _shares(shown)
 
 
+def control_cell(shape: str, patients: int, control: str, studies: int) -> dict[str, Any]:
+    """The same of the first method and a control, among all tests against controls."""
+    moves, means = _mean_differences(shape)
+    claimed, shown = [], []
+    for number in range(studies):
+        rng = generator(number, "controls", shape, str(patients), control)
+        earlier = control_tests(simulate(rng, shape, patients), number)
+        found = [
+            detectable(
+                each.differences[:, 0], permutation_critical(patients, test.critical), rng, scores="values", power=POWER
+            )
+            for each, test in earlier
+            if each.control == control
+        ]
+        if not np.isfinite(found).all():
+            continue
+        claimed.append(np.mean(found))
+        later = simulate(rng, shape, patients, float(np.interp(claimed[-1], means, moves)))
+        words = control_statements(later, number)
+        own = [word[0] == "better" for word, (each, _) in zip(words, earlier, strict=True) if each.control == control]
+        shown.append({"shown": np.mean(own)})
+    row = {"shape": shape, "patients": patients, "control": control, "studies": len(shown)}
+    return row | {"detectable": float(np.mean(claimed)) if claimed else None} | _shares(shown)
+
+
 def _differences(rng: np.random.Generator, shape: str, patients: int, effect: float) -> Floats:
     """Patients' differences (K, P) of the first method, with its effect, and of one that is unlike it."""
     study = simulate(rng, shape, patients, effect)
@@ -237,6 +268,14 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
         f"The smallest detectable difference, asked to be shown with power {POWER:g}",
         {"shown": "shown in new studies of that difference"},
     ),
+    "controls": (
+        f"The same against a control, corrected over {2 * METHODS * METRICS} comparisons",
+        {"shown": "shown in new studies of that difference"},
+    ),
+}
+EXTRA = {
+    "detectable": {"pairs": "pairs corrected for", "detectable": "detectable, mean"},
+    "controls": {"control": "control", "detectable": "detectable, mean"},
 }
 
 
@@ -244,19 +283,19 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
     """A table for each question; shares in percent, with their standard errors."""
     parts = []
     for name, (title, columns) in TABLES.items():
-        extra = {"pairs": "pairs corrected for", "detectable": "detectable, mean"} if name == "detectable" else {}
+        extra = EXTRA.get(name, {})
         head = ["scores", "patients", *extra.values(), "studies", *columns.values()]
         lines = [f"### {title}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         for row in found[name]:
-            cells = [row["shape"], str(row["patients"]), *(_number(row[key]) for key in extra), str(row["studies"])]
+            cells = [row["shape"], str(row["patients"]), *(_cell(row[key]) for key in extra), str(row["studies"])]
             cells += [_percent(row.get(key)) for key in columns]
             lines.append(f"| {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
-def _number(value: float | None) -> str:
-    return "cannot be said" if value is None else f"{value:.3g}"
+def _cell(value: float | str | None) -> str:
+    return "cannot be said" if value is None else value if isinstance(value, str) else f"{value:.3g}"
 
 
 def _percent(share: dict[str, float] | None) -> str:
@@ -272,20 +311,26 @@ def write_page(found: dict[str, list[dict[str, Any]]], page: Path) -> None:
 
 
 def measure(studies: int, patients: Sequence[int] = (10, 30, 60)) -> dict[str, list[dict[str, Any]]]:
-    """All tables; where one method is better, and of detectable differences, a third as many studies."""
+    """All tables; a third as many studies where one method is better and of detectable differences.
+
+    Of those to controls, where each study says something of six metrics, a sixth.
+    """
     cells = [(shape, count) for shape in SHAPES for count in patients]
-    few = max(2, studies // 3)
+    few, fewest = max(2, studies // 3), max(2, studies // 6)
     return {
         "null": [null_cell(shape, count, studies) for shape, count in cells],
         "effect": [effect_cell(shape, count, few) for shape, count in cells if count > 10],
         "detectable": [detectable_cell(shape, count, pairs, few) for shape, count in cells for pairs in (1, 66)],
+        "controls": [
+            control_cell(*cell, control, fewest) for cell in cells if cell[1] > 10 for control in ("edge", "random")
+        ],
     }
 
 
 def main() -> None:
     """Simulate, write the numbers, and put the tables into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=1000, help="of each kind")
+    parser.add_argument("--studies", type=int, default=120, help="of each kind")
     parser.add_argument("--json", type=Path, default=Path("runs/false_positives.json"))
     parser.add_argument("--page", type=Path, help="Markdown file to write the tables to")
     arguments = parser.parse_args()

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from medsaliency.progress import bars, loading
+from medsaliency.terminal import out, print_accuracy, print_agreement, print_end, print_findings
 from medsaliency.types import MedsaliencyError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from medsaliency.data.findings import Findings
-    from medsaliency.study.store import Store
 
 app = typer.Typer(
     name="medsaliency",
@@ -35,11 +27,6 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at data before a model does.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-out = Console()
-HEADLINES = ("evidence", "sic_webp", "sic_webp_published", "pointing_game", "lesion_auprc")
-"""Measures of the table at the end of a study, where there are any of them."""
-MOST_COLUMNS = 6
-
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a field of the configuration; repeatable."),
@@ -66,7 +53,7 @@ def demo(
         from medsaliency.study.config import load_study
         from medsaliency.study.pipeline import run_study
 
-    _finish(run_study(load_study(None, seed=seed), output, bars))
+    print_end(run_study(load_study(None, seed=seed), output, bars))
 
 
 @app.command(
@@ -86,7 +73,7 @@ def study(
 
     root = None if data_root is None else str(data_root.resolve())
     settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
-    _finish(run_study(settings, output or Path("runs") / settings.name, bars))
+    print_end(run_study(settings, output or Path("runs") / settings.name, bars))
 
 
 @app.command(
@@ -115,7 +102,7 @@ def train(
     settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
     dataset = load_data(settings)
     samples = read_split(settings, dataset, EVALUATION, bars)
-    _print_accuracy(measure(settings, train_model(settings, dataset, samples, output, bars), dataset.classes))
+    print_accuracy(measure(settings, train_model(settings, dataset, samples, output, bars), dataset.classes))
     write_text(output / "splits.csv", split_table(dataset).to_csv(index=False))
     out.print(f"Checkpoint: {output}", soft_wrap=True)
 
@@ -193,13 +180,39 @@ def report(
     store = Store.open(run)
     if others:
         keep_networks(store, others, bars)
-    steps = [write_statistics, partial(write_report, formats=wanted, cases=cases, figures=figures)]
+    steps: list[Callable[[Store], object]] = [
+        write_statistics,
+        partial(write_report, formats=wanted, cases=cases, figures=figures),
+    ]
     for finish in bars(steps, "statistics and report", len(steps)):
         finish(store)
     for name in wanted:
         out.print(f"Report: {(run / f'report.{name}').resolve()}", soft_wrap=True)
     if figures:
         out.print(f"Figures and tables: {run / 'figures'}, {run / 'tables'}", soft_wrap=True)
+
+
+@app.command(epilog="Example: medsaliency compare runs/seed-0 runs/seed-1 --output comparison.html")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of two or more finished runs.")],
+    output: Annotated[Path, typer.Option(help="HTML file; a CSV file is written beside it.")] = Path("comparison.html"),
+) -> None:
+    """Put the models, methods and trust cards of several runs side by side."""
+    with loading():
+        from medsaliency.report.comparison import overview
+        from medsaliency.study.compare import compare_runs, write_comparison
+
+    comparison = compare_runs(runs)
+    page, table = write_comparison(comparison, output)
+    for letter, name in comparison.runs.items():
+        out.print(f"{letter}: {name}", highlight=False, markup=False)
+    title, heads, rows = overview(comparison)
+    shown = Table(*(Column(head, no_wrap=True) for head in heads), title=title, box=None, padding=(0, 1, 0, 0))
+    for row in rows:
+        shown.add_row(*row)
+    out.print(shown)
+    out.print(f"Comparison: {page.resolve()}", soft_wrap=True)
+    out.print(f"Table: {table.resolve()}", soft_wrap=True)
 
 
 @app.command(epilog="Example: medsaliency agreement runs/seed-0 runs/seed-1 --output agreement.csv")
@@ -219,7 +232,7 @@ def agreement(
     if output is not None:
         write_text(output, table.to_csv(index=False))
     for kind, rows in table.groupby("kind", sort=False):
-        _print_agreement(str(kind), rows, opened[0].study.statistics.level)
+        print_agreement(str(kind), rows, opened[0].study.statistics.level)
     out.print("Two images: the same measure between one network's maps of different images.", highlight=False)
     for note in left_aside(opened):
         out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
@@ -281,7 +294,7 @@ def data_check(
     findings = check(open_source(source, kind), track=bars)
     if output is not None:
         write_text(output, json.dumps(findings.to_dict(), indent=2) + "\n")
-    _print_findings(findings)
+    print_findings(findings)
     for note in findings.notes():
         out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     problems = findings.problems()
@@ -289,94 +302,6 @@ def data_check(
         out.print(f"problem: {problem}", highlight=False, markup=False, style="bold", soft_wrap=True)
     if not problems:
         out.print("No problems found.")
-
-
-def _print_findings(findings: Findings) -> None:
-    """Counts by class and split, sizes, and the closest near duplicates."""
-    splits = sorted({name for by_split in findings.counts.values() for name in by_split})
-    table = Table("class", *splits, title=f"{findings.dataset}: {findings.images:,} images")
-    for name, by_split in findings.counts.items():
-        table.add_row(name, *(str(by_split.get(part, 0)) for part in splits))
-    out.print(table)
-    if findings.height and findings.width:
-        spread = " x ".join(f"{low:.0f}..{high:.0f} (median {mid:.0f})" for low, mid, high in _sides(findings))
-        out.print(f"Height x width: {spread} pixels, {findings.sizes} different", highlight=False, soft_wrap=True)
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in findings.channels.items())
-    out.print(f"Images: {kinds}; lesion masks: {findings.masks:,}", highlight=False)
-    for line in _named(findings):
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _named(findings: Findings, most: int = 5) -> list[str]:
-    """The first few images behind each kind of finding; ``--output`` gives them all."""
-    pairs = {
-        "identical": (*findings.duplicates_across.closest, *findings.duplicates_within.closest),
-        "identical, other label": findings.conflicting.closest,
-        "near duplicates": findings.near_duplicates.closest,
-        "one patient": findings.straddling,
-    }
-    singles = {"unreadable": findings.unreadable, "bad mask": findings.bad_masks, "clipped": findings.clipped}
-    return [
-        *(f"{kind}: {i.sample}: {i.reason}" for kind, issues in singles.items() for i in issues[:most]),
-        *(f"single value: {name}" for name in findings.constant[:most]),
-        *(
-            f"{kind}: {p.first} ({p.first_split}), {p.second} ({p.second_split})"
-            for kind, found in pairs.items()
-            for p in found[:most]
-        ),
-    ]
-
-
-def _sides(findings: Findings) -> list[tuple[float, float, float]]:
-    return [side for side in (findings.height, findings.width) if side is not None]
-
-
-def _finish(store: Store) -> None:
-    """Say in a few lines how the study went and where its report is."""
-    from medsaliency.report.wording import method_label
-
-    _print_accuracy(store.read_json("statistics/performance.json"))
-    summary = store.read_table("statistics/summary.parquet")
-    means = summary[summary["images"] > 0].pivot(index="method", columns="metric", values="mean")
-    every = [name for name in summary["metric"].unique() if name in means]
-    measures = [name for name in HEADLINES if name in every] or every
-    measures = measures[:MOST_COLUMNS]
-    columns = [Column(name.replace("_", "\n", 2), justify="right", no_wrap=True) for name in measures]
-    table = Table(Column("\n\nmean of", no_wrap=True), *columns, box=None, padding=(0, 1, 0, 0))  # fits 80 columns
-    for method in summary["method"].unique():
-        table.add_row(method_label(str(method)), *(f"{means.loc[method, name]:.3f}" for name in measures))
-    out.print(table)
-    if left := len(every) - len(measures):
-        out.print(f"{left} more measures are in the report.")
-    out.print(f"Report: {(store.path / 'report.html').resolve()}", soft_wrap=True)
-
-
-def _print_accuracy(performance: Mapping[str, Any]) -> None:
-    accuracy = performance["accuracy"]
-    bounds = [accuracy["low"], accuracy["high"]]
-    known = all(bound is not None and not math.isnan(bound) for bound in bounds)
-    interval = f"{performance['level']:.0%} interval {bounds[0]:.3f} to {bounds[1]:.3f}" if known else "no interval"
-    out.print(f"Accuracy on {performance['images']} evaluation images: {accuracy['value']:.3f} ({interval})")
-
-
-def _print_agreement(kind: str, rows: pd.DataFrame, level: float) -> None:
-    """The rows of one kind of pair; a method is named once."""
-    from medsaliency.report.wording import count, estimate, method_label, number
-
-    names = ("images", f"mean, {level:.0%} interval", "two\nimages")
-    columns = [Column(name, justify="right", no_wrap=True) for name in names]
-    pairs = count(int(rows["pairs"].iloc[0]), "pair of runs", "pairs of runs")
-    out.print(f"{kind.capitalize()}, {pairs}", highlight=False)
-    first = Column("method", overflow="fold")
-    table = Table(first, "measure", *columns, "left out", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
-    for method, own in rows.groupby("method", sort=False):
-        for place, row in enumerate(own.to_dict("records")):
-            name = "" if place else method_label(str(method))
-            mean = estimate(row["mean"], row["low"], row["high"])
-            left = f"{row['left_out']}: {row['reason']}" if row["left_out"] else ""
-            cells = (str(row["images"]), mean, number(row["between_images"]), left)
-            table.add_row(name, row["measure"], *map(escape, cells))
-    out.print(table)
 
 
 def _parameters(instance: object) -> str:

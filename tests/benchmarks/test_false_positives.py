@@ -24,6 +24,14 @@ def simulation() -> ModuleType:
         sys.path.remove(str(BENCHMARKS))
 
 
+@pytest.fixture
+def small(simulation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Four methods, one metric, few permutations."""
+    for name, value in {"METHODS": 4, "METRICS": 1, "PERMUTATIONS": 3999}.items():
+        monkeypatch.setattr(simulation, name, value)
+    return simulation
+
+
 @pytest.mark.parametrize("shape", ["normal", "skewed", "hit or miss"])
 def test_methods_controls_and_draws_have_one_distribution(simulation: ModuleType, shape: str) -> None:
     study = simulation.simulate(generator(0, "test"), shape, 3000)
@@ -63,6 +71,15 @@ def test_a_large_effect_is_shown_and_belongs_to_the_first_method(
     assert row["false_in_controls"]["share"] <= 0.5
 
 
+def test_what_is_detectable_against_a_control_is_shown_or_cannot_be_said(small: ModuleType) -> None:
+    row = small.control_cell("normal", 25, "random", 3)
+    assert row["studies"] == 3
+    assert row["shown"]["share"] > 0.3
+    assert 0.5 < row["detectable"] < 2.5
+    few = small.control_cell("normal", 8, "edge", 1)
+    assert (few["studies"], few["detectable"]) == (0, None)
+
+
 def test_a_statement_is_counted_wherever_it_is_made(simulation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     said = iter([["not shown"], ["not shown", "worse"]])
     monkeypatch.setattr(simulation, "pair_statements", lambda _: ([], [["not shown", "not shown"]]))
@@ -77,18 +94,18 @@ def test_a_statement_is_counted_wherever_it_is_made(simulation: ModuleType, monk
 
 
 def test_all_tables_are_put_between_the_marks_of_the_page(
-    simulation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulation, "SHAPES", {"hit or miss": simulation.SHAPES["hit or miss"]})
-    found = simulation.measure(2, patients=(12,))
+    monkeypatch.setattr(small, "SHAPES", {"hit or miss": small.SHAPES["hit or miss"]})
+    found = small.measure(2, patients=(12,))
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{simulation.BEGIN}\nold\n{simulation.END}\nafter\n")
-    simulation.write_page(found, page)
+    page.write_text(f"before\n{small.BEGIN}\nold\n{small.END}\nafter\n")
+    small.write_page(found, page)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    for title, columns in simulation.TABLES.values():
+    for title, columns in small.TABLES.values():
         assert title in text
         assert all(name in text for name in columns.values())
-    assert text.count("| hit or miss | 12 |") == 4
+    assert text.count("| hit or miss | 12 |") == 6

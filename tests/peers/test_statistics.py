@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from medsaliency.statistics.friedman import critical_difference, friedman, friedman_test, holm, mean_ranks
 from medsaliency.statistics.pairwise import pairwise
+from medsaliency.statistics.step_down import Exchangeable, step_down
 from medsaliency.types import Measure
 
 MEASURES = {"m": Measure("m", True, (0, 1), "")}
@@ -91,3 +92,15 @@ def test_holm(seed: int) -> None:
     p = np.random.default_rng(seed).random(30) ** 4
     p[3] = p[4]
     np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
+
+
+def test_smallest_p_of_tests_that_have_nothing_in_common_is_holm_sidak() -> None:
+    rng = np.random.default_rng(0)
+    differences = rng.normal(size=(20, 8)) + np.linspace(0, 0.8, 8)
+    blocks = [Exchangeable.sign_flips(column[:, None]) for column in differences.T]
+    found = step_down(blocks, rng, permutations=40000, alpha=0.05)
+    np.testing.assert_allclose(found.p_corrected, multipletests(found.p, method="holm-sidak")[1], atol=0.01)
+    # A corrected p that is rare is known as exactly as the permutations count it.
+    rare = found.p_corrected < 0.1
+    assert rare.any()
+    np.testing.assert_allclose(found.p_corrected[rare], multipletests(found.p, method="holm-sidak")[1][rare], rtol=0.1)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from medsaliency.report.contents import COLUMNS, Case, Contents, Inference, Strip
+from medsaliency.report.html import render
 from medsaliency.types import Measure
 
 CLASSES = ("glioma", "meningioma", "pituitary")
@@ -37,6 +38,12 @@ def level(method: str, metric: str) -> float:
 @pytest.fixture(scope="session")
 def contents() -> Contents:
     return build()
+
+
+@pytest.fixture(scope="session")
+def rendered(contents: Contents) -> str:
+    """The whole page of the study, made once for all who read it."""
+    return render(contents)
 
 
 def build() -> Contents:
@@ -335,7 +342,11 @@ def informed(contents: Contents) -> Contents:
         "counts": counts,
         "patients": {"training": 803, "evaluation": 41},
         "patients_known": True,
-        "split": {"rule": "No named patient is in two splits.", "validation_if_carved": 0.15, "evaluation_if_carved": 0.2},
+        "split": {
+            "rule": "No named patient is in two splits.",
+            "validation_if_carved": 0.15,
+            "evaluation_if_carved": 0.2,
+        },
         "fingerprint": "da7a" * 16,
         "explained": 60,
         "images_sha256": "1a9e" * 16,

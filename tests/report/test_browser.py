@@ -18,6 +18,8 @@ import pytest
 from medsaliency.report.contents import Contents
 from medsaliency.report.html import render
 
+from .devtools import Page
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HARNESS = Path(__file__).parent / "harness.js"
 
@@ -193,6 +195,43 @@ def test_the_evidence_can_be_chosen_sorted_and_unfolded(seen: Seen) -> None:
     assert found["up"] == sorted(found["up"])
     assert len(set(found["up"])) > 1
     assert found["card"] == [True, False]
+
+
+def test_the_evidence_behind_a_verdict_opens_and_closes_by_mouse_and_by_keyboard(
+    contents: Contents, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(render(contents), encoding="utf-8")
+    with Page(chromium(), path, tmp_path / "profile") as page:
+        page.run("window.cells = document.querySelectorAll('#trust-card button[popovertarget]')")
+        page.run("window.entries = [0, 1].map((k) => document.getElementById(cells[k].getAttribute('popovertarget')))")
+        shown = "entries.map((entry) => entry.checkVisibility())"
+        focused = "[...cells].indexOf(document.activeElement)"
+        assert page.run(shown) == [False, False]
+
+        page.run("cells[0].scrollIntoView({ block: 'center' })")
+        box = page.run(
+            "(({ x, y, width, height }) => [x + width / 2, y + height / 2])(cells[0].getBoundingClientRect())"
+        )
+        page.click(*box)
+        assert page.run(shown) == [True, False]
+        page.press("Escape", 27)
+        assert page.run(shown) == [False, False]
+
+        page.run("cells[0].focus()")
+        page.press("Tab", 9)
+        assert page.run(focused) == 1, "the cells are reached one after another"
+        page.press("Enter", 13, "\r")
+        assert page.run(shown) == [False, True]
+        page.press("Tab", 9)
+        assert page.run("document.activeElement === entries[1].querySelector('.close')"), "its only control comes next"
+        page.press("Enter", 13, "\r")
+        assert page.run(shown) == [False, False]
+        assert page.run(focused) == 1, "the focus goes back to the cell"
+        page.press(" ", 32, " ")
+        assert page.run(shown) == [False, True]
+        page.press("Escape", 27)
+        assert [page.run(shown), page.run(focused)] == [[False, False], 1]
 
 
 @pytest.mark.slow

@@ -55,8 +55,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def html(contents: Contents) -> str:
-    return render(contents)
+def html(rendered: str) -> str:
+    return rendered
 
 
 def test_the_page_loads_nothing(html: str) -> None:

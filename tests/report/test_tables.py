@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from medsaliency.report import verdicts
@@ -20,7 +21,8 @@ from medsaliency.report.inference_tables import (
     shown_measures,
     term_rows,
 )
-from medsaliency.report.tables import forests, score_table
+from medsaliency.report.performance import performance
+from medsaliency.report.tables import forests, score_table, timing_rows
 
 
 def test_p_values_below_a_thousandth_are_not_zero() -> None:
@@ -85,6 +87,11 @@ def test_a_long_table_shows_the_headline_measures(contents: Contents) -> None:
     assert len(shown_measures(contents, table)) == table["metric"].nunique()
     long = table.loc[table.index.repeat(1 + MOST_ROWS // len(table))]
     assert shown_measures(contents, long) == ["sic_mean", "aic_mean", "lesion_auprc", "pointing_game"]
+    # Of the headline measures as many as fit; the first always.
+    rows = len(table) // table["metric"].nunique()
+    for most in (2, 1, 0):
+        longer = table.loc[table.index.repeat(1 + MOST_ROWS // (rows * (most + 1)))]
+        assert len(shown_measures(contents, longer)) == max(most, 1)
 
 
 def test_the_friedman_line_follows_the_corrected_p(contents: Contents) -> None:
@@ -122,3 +129,48 @@ def test_measures_without_a_value_are_left_out_and_named(without_lesions: Conten
 def test_nothing_gives_nothing(contents: Contents) -> None:
     empty = replace(contents, inference=Inference())
     assert pair_tables(empty) == term_rows(empty) == repeat_rows(empty) == friedman_lines(empty) == []
+
+
+def test_cells_are_those_of_the_tables_row_by_row(contents: Contents) -> None:
+    shown = score_table(contents, styles(verdicts.methods(contents), contents.controls))
+    for row, method in zip(shown.rows, verdicts.methods(contents), strict=True):
+        for cell, metric in zip(row.cells, verdicts.metrics(contents), strict=True):
+            numbers = verdicts.row(contents.summary, method, metric)
+            lost, images = verdicts.undefined_images(contents, method, metric)
+            assert numbers is not None
+            assert cell.sort == repr(numbers["mean"])
+            assert cell.note == (f"on {images - lost} of {images}, {lost} undefined" if lost else "")
+
+
+def test_a_forests_verdicts_are_those_of_the_tests(contents: Contents) -> None:
+    drawn = styles(verdicts.methods(contents), contents.controls)
+    table = contents.inference.against_controls.copy()
+    table.loc[table["method"] == "gradient", "difference"] = math.nan
+    changed = replace(contents, inference=replace(contents.inference, against_controls=table))
+    (forest,) = forests(changed, drawn, "random", ["sic_mean"])
+    methods = [name for name in drawn if name in set(table["method"])]
+    expected = [verdicts.against_verdict(changed, name, "sic_mean", "random") for name in methods]
+    assert [row.verdict for row in forest.rows] == expected
+    assert "undefined" in expected
+
+
+def test_an_interval_without_width_is_said_to_have_none(contents: Contents) -> None:
+    summary = contents.summary.assign(mean=0.5, low=0.5, high=0.5)
+    shown = score_table(replace(contents, summary=summary), styles(verdicts.methods(contents), contents.controls))
+    assert {cell.interval for row in shown.rows for cell in row.cells} == {"[no spread]"}
+    known = {**contents.performance, "accuracy": {"value": 1.0, "low": 1.0, "high": 1.0}}
+    assert performance(replace(contents, performance=known)).tiles[0].interval == "[no spread]"
+
+
+def test_timings_name_what_was_timed() -> None:
+    kinds = [
+        ("method", "grad_cam"),
+        ("metric", "lesion_auprc"),
+        ("draw", "pointing_game"),
+        ("repeat", "road"),
+        ("check", "x"),
+    ]
+    rows = [{"kind": kind, "name": name, "images": 4, "seconds": 2.0, "peak_bytes": 3e6} for kind, name in kinds]
+    found = timing_rows(pd.DataFrame(rows))
+    assert [row[1] for row in found] == ["Grad-CAM", "Lesion AUPRC", "Pointing game", "ROAD", "x"]
+    assert found[0][2:] == ("4", "2.0", "0.500", "3")

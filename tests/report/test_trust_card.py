@@ -82,6 +82,12 @@ def test_a_cell_leads_to_its_evidence_and_what_was_not_run_is_told_once(judged: 
     assert entries[first[1].entry].lines[0]["value"] == ""
 
 
+def test_an_interval_without_width_is_not_shown_as_one(judged: Contents) -> None:
+    flat = judged.inference.trust.assign(value=1.0, low=1.0, high=1.0)
+    shown = card(replace(judged, inference=replace(judged.inference, trust=flat)))
+    assert {line["value"] for entry in shown["entries"] for line in entry.lines} == {"1.000 [no spread]"}
+
+
 def test_without_a_table_there_is_no_card(contents: Contents) -> None:
     assert trust_card(replace(contents, inference=Inference())) is None
 

@@ -2,7 +2,18 @@ import math
 
 import pytest
 
-from medsaliency.report.wording import class_name, estimate, interval, listing, number, percent, signed, without_folders
+from medsaliency.report.wording import (
+    class_name,
+    estimate,
+    has_width,
+    interval,
+    listing,
+    number,
+    percent,
+    percent_interval,
+    signed,
+    without_folders,
+)
 
 
 def test_nan_is_never_written_as_a_number() -> None:
@@ -19,6 +30,15 @@ def test_a_difference_keeps_its_sign_and_a_small_one_its_side_of_zero() -> None:
 
 def test_listing_reads_as_a_sentence() -> None:
     assert [listing("a"), listing("ab"), listing("abc")] == ["a", "a and b", "a, b, and c"]
+    assert [listing("ab", "or"), listing("abc", "or")] == ["a or b", "a, b, or c"]
+
+
+def test_an_interval_without_width_is_none() -> None:
+    assert [has_width(0.5, 0.5), has_width(0.5, 0.5 + 1e-15), has_width(0.0, 1e-15)] == [False] * 3
+    assert [has_width(0.5, 0.5001), has_width(math.nan, 0.5), has_width(None, 1.0)] == [True, False, False]
+    assert estimate(1.0, 1.0, 1.0) == "1.000 [no spread]"
+    assert [percent_interval(1.0, 1.0), percent_interval(0.841, 0.952, 1)] == ["[no spread]", "[84.1%, 95.2%]"]
+    assert percent_interval(math.nan, 1.0) == "[interval undefined]"
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,14 @@ def test_independent_difference_by_hand() -> None:
     assert found.loc[1, ["low", "high"]].isna().all()
 
 
+def test_an_interval_without_width_tells_nothing_of_the_difference() -> None:
+    flat = pd.DataFrame({"mean": [1.0], "low": [1.0], "high": [1.0]})
+    wide = pd.DataFrame({"mean": [0.5], "low": [0.4], "high": [0.6]})
+    for found in (independent_difference(flat, wide), independent_difference(wide, flat)):
+        assert abs(found["difference"][0]) == 0.5
+        assert found[["low", "high"]].isna().all(axis=None)
+
+
 def test_independent_difference_is_the_normal_interval_where_both_are() -> None:
     # Symmetric limits of known standard errors: those of the difference add in squares.
     one = pd.DataFrame({"mean": [1.0], "low": [1.0 - 1.96 * 3], "high": [1.0 + 1.96 * 3]})

@@ -171,6 +171,52 @@ def test_the_quantile_makes_up_for_bias_and_spread_of_the_variance(rho: float, s
     assert widened_quantile(UNEQUAL, 0.95, correlation=[rho, 0.3], strata=strata)[0] == pytest.approx(found)
 
 
+@pytest.mark.parametrize("stratum", [np.zeros(12), np.arange(12) % 3, np.arange(12) // 5])
+def test_the_quantile_needs_no_matrix_of_patients(stratum: np.ndarray) -> None:
+    """The form of the docstring written out as matrices, for three correlations at once."""
+    rho = np.array([0.0, 0.4, 0.9])
+    sizes = np.bincount(UNEQUAL).astype(float)
+    same = stratum[:, None] == stratum
+    center = np.eye(12) - same / same.sum(axis=1, keepdims=True)
+    residual = center @ (np.eye(12) - np.outer(sizes, np.ones(12)) / sizes.sum())
+    expected = []
+    for part in rho:
+        variance = np.diag(sizes + part * sizes * (sizes - 1))
+        product = residual.T @ residual @ variance
+        freedom = np.trace(product) ** 2 / np.trace(product @ product)
+        expected.append(stats.t(freedom).ppf(0.975) * np.sqrt(variance.sum() / np.trace(product)))
+    found = widened_quantile(UNEQUAL, 0.95, correlation=rho, strata=stratum[UNEQUAL])
+    assert found == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize("strata", [None, np.repeat([0, 1, 2], [20, 70, 11])])
+def test_groups_of_patients_are_left_out_once_and_hold_equally_many(strata: np.ndarray | None) -> None:
+    weights = leave_one_out(np.arange(101), strata, groups=10, rng=rng())
+    assert weights.shape == (10, 101)
+    np.testing.assert_array_equal((weights == 0).sum(axis=0), 1)
+    assert sorted((weights == 0).sum(axis=1)) == [10] * 9 + [11]
+    for name in () if strata is None else range(3):
+        inside = weights[:, strata == name]
+        np.testing.assert_allclose(inside.sum(axis=1), inside.shape[1])
+        assert np.ptp((inside == 0).sum(axis=1)) <= 1
+    np.testing.assert_array_equal(
+        leave_one_out(np.arange(101), strata, groups=101), leave_one_out(np.arange(101), strata)
+    )
+    with pytest.raises(ValueError, match="generator"):
+        leave_one_out(np.arange(101), strata, groups=10)
+
+
+def test_groups_leave_the_acceleration_what_it_was() -> None:
+    values = np.random.default_rng(0).gamma(1, size=1200)
+    single = acceleration(leave_one_out(np.arange(1200)) @ values / 1199)
+    draws, generator = [], rng()
+    for _ in range(40):
+        weights = leave_one_out(np.arange(1200), groups=300, rng=generator)
+        draws.append(acceleration(weights @ values / weights.sum(axis=1)))
+    assert np.std(draws) == pytest.approx(np.sqrt(6) / (6 * 300), rel=0.5), "as the docstring says"
+    assert np.mean(draws) == pytest.approx(single, abs=4 * np.std(draws) / np.sqrt(40))
+
+
 def test_likeness_within_patients_from_the_f_statistic() -> None:
     values = skewed(UNEQUAL) + np.random.default_rng(14).normal(size=52)
     sizes = np.bincount(UNEQUAL)

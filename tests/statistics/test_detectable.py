@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medsaliency.statistics import detectable as module
-from medsaliency.statistics.detectable import detectable, signed_rank_critical
+from medsaliency.statistics.detectable import detectable, permutation_critical, signed_rank_critical
 from medsaliency.statistics.signed_rank import signed_rank
 from medsaliency.types import generator
 
@@ -93,13 +93,29 @@ def test_a_statistic_that_no_sample_reaches_is_undefined() -> None:
 
 
 def test_values_in_place_of_ranks_are_students_test() -> None:
-    # t^2 = s^2 (P - 1) / (P - s^2) with the statistic s; a t-test of 30 patients has power 0.8 at 0.5301 deviations.
     from statsmodels.stats.power import TTestPower
 
-    t = 2.0452  # 97.5 % quantile, 29 degrees of freedom
-    critical = np.full(31, t * np.sqrt(30 / (29 + t**2)))
-    values = normal(30)
+    critical, values = permutation_critical(30, 0.05), normal(30)
     found = [detectable(values, critical, generator(seed, "power"), scores="values") for seed in range(20)]
     expected = TTestPower().solve_power(nobs=30, alpha=0.05, power=0.8)
     # A little less: thirty values have no far tails for the tilt to reach.
     assert np.mean(found) == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(("patients", "level"), [(16, 0.01), (30, 0.001)])
+def test_flipped_signs_reach_the_critical_value_as_often_as_the_level_says(patients: int, level: float) -> None:
+    # Means over samples with a difference, such as are simulated.
+    samples = np.random.default_rng(0).normal(0.8, 1, (20, patients))
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], size=(20000, patients))
+    reached = np.abs(signs @ samples.T) / np.sqrt((samples**2).sum(axis=1)) >= permutation_critical(patients, level)[-1]
+    assert reached.mean() == pytest.approx(level, rel=0.3)
+
+
+def test_permutation_critical_values_by_hand() -> None:
+    # 2.0452 is the 97.5 % quantile of t with 29 degrees of freedom; 2 / 2^6 is the first below 0.05.
+    critical = permutation_critical(30, 0.05)
+    assert critical.shape == (31,)
+    assert np.isinf(critical).tolist() == [True] * 6 + [False] * 25
+    np.testing.assert_allclose(critical[6:], 2.0452 * np.sqrt(30 / (29 + 2.0452**2)), rtol=1e-4)
+    for patients, level in ((1, 0.05), (10, 0.0), (10, 2 / 1025)):
+        assert np.isinf(permutation_critical(patients, level)).all()

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from medsaliency.statistics import performance as module
 from medsaliency.statistics.bootstrap import (
     bca_interval,
     leave_one_out,
@@ -101,3 +102,47 @@ def test_intervals_are_bca_over_patients(data, stratified: bool) -> None:
     quantile = float(widened_quantile(patients, 0.95, strata=strata))
     expected = bca_interval(found["auroc"]["y"]["value"], drawn, left, 0.95, quantile=quantile)
     assert (found["auroc"]["y"]["low"], found["auroc"]["y"]["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def many(patients: int) -> pd.DataFrame:
+    """One image a patient, three classes."""
+    rng = np.random.default_rng(8)
+    label = rng.integers(0, 3, patients)
+    probability = rng.dirichlet([1, 1, 1], patients) + 0.5 * np.eye(3)[label]
+    columns = {f"p_{k}": probability[:, k] / probability.sum(axis=1) for k in range(3)}
+    return pd.DataFrame(
+        {"patient": np.arange(patients), "label": label, "predicted": probability.argmax(axis=1), **columns}
+    )
+
+
+def limits(found: dict) -> np.ndarray:
+    named = [found[name] for name in ("accuracy", "macro_f1", "expected_calibration_error")]
+    return np.array([[part["low"], part["high"]] for part in (*named, *found["auroc"].values())])
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_few_patients_are_left_out_one_by_one(stratified: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = many(module.GROUPS)
+    found = performance(table, list("xyz"), seed=2, draws=200, stratified=stratified)
+    monkeypatch.setattr(module, "GROUPS", None)
+    assert performance(table, list("xyz"), seed=2, draws=200, stratified=stratified) == found
+
+
+def test_groups_of_patients_move_the_limits_less_than_the_draws_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = many(1000)
+    seeds = range(6)
+    grouped = [limits(performance(table, list("xyz"), seed=seed)) for seed in seeds]
+    monkeypatch.setattr(module, "GROUPS", None)
+    single = [limits(performance(table, list("xyz"), seed=seed)) for seed in seeds]
+    moved = np.abs(np.subtract(grouped, single))
+    assert moved.max() > 0, "they are left out in groups"
+    noise = np.std(single, axis=0, ddof=1)
+    assert (moved.mean(axis=0) < noise).all()
+    assert np.median(moved / noise) < 0.2
+
+
+def test_the_size_of_a_chunk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = many(60)
+    found = limits(performance(table, list("xyz"), seed=2, draws=101))
+    monkeypatch.setattr(module, "CHUNK", 60 * 7)
+    np.testing.assert_allclose(limits(performance(table, list("xyz"), seed=2, draws=101)), found, rtol=1e-12)

@@ -309,16 +309,32 @@ def test_a_card_of_several_methods_judges_each_by_its_own_numbers() -> None:
     assert (stable.loc["gradient", "low"], stable.loc["gradient", "high"]) == (alone["low"], alone["high"])
 
 
-@given(st.floats(-2, 2), st.floats(0, 1), st.floats(-2, 2), st.booleans())
+@given(st.floats(-2, 2), st.just(0.0) | st.floats(1e-6, 1), st.floats(-2, 2), st.booleans())
 def test_a_verdict_turns_with_the_direction(low: float, width: float, threshold: float, higher: bool) -> None:
     verdict = judge(low, low + width, threshold, higher_is_better=higher)
     assert judge(-low - width, -low, -threshold, higher_is_better=not higher) == verdict
-    if low <= threshold <= low + width:
+    if low <= threshold <= low + width or width <= 1e-12:
         assert verdict == "not shown"
     elif (low > threshold) == higher:
         assert verdict == "pass"
     else:
         assert verdict == "fail"
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1])
+def test_patients_who_all_agree_show_nothing_of_others(value: float) -> None:
+    scores = score_rows("flip_consistency", [value] * 12)
+    found = atom("stable", scores=scores, measures=measures("flip_consistency"))
+    assert (found["verdict"], found["value"], found["threshold"]) == ("not shown", pytest.approx(value), 0.5)
+    assert found["reason"] == "there is no spread, so the interval has no width"
+    one_differs = score_rows("flip_consistency", [value] * 12 + [value + 0.01])
+    found = atom("stable", scores=one_differs, measures=measures("flip_consistency"))
+    assert found["verdict"] == ("pass" if value > 0.5 else "fail")
+
+
+def test_two_networks_alike_on_all_patients_show_nothing_of_others() -> None:
+    found = atom("repeatable", networks=networks(("repeatability", "spearman", 1.0, 1.0, 1.0, 0.2)))
+    assert (found["verdict"], found["reason"]) == ("not shown", "there is no spread, so the interval has no width")
 
 
 def test_an_undefined_interval_shows_nothing() -> None:

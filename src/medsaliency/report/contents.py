@@ -28,6 +28,7 @@ COLUMNS = {
     "networks": "method kind measure images value low high two_images",
     "shortcut_shares": "method images share low high area",
     "stages": "method metric images share value low high",
+    "steps": "method metric images share value low high",
 }
 """The columns of each table of :class:`Inference`, as they lie in ``statistics/``."""
 
@@ -59,6 +60,7 @@ class Inference:
         networks: One row a method x kind ("repeatability", "reproducibility") x likeness: networks trained anew.
         shortcut_shares: One row a method: the share of its attribution on a planted marker, and of the image's area.
         stages: One row a method x likeness x share of the model's layers drawn anew: how alike its maps still are.
+        steps: One row a method x measure x share of the pixels shown or taken: what the model then says of the class.
         calibration: ``statistics/calibration.json``: the temperature, and the calibration error before and after.
         shortcut: ``statistics/shortcut.json``: accuracy with and without a planted marker.
     """
@@ -77,6 +79,7 @@ class Inference:
     networks: pd.DataFrame = field(default_factory=partial(nothing, "networks"))
     shortcut_shares: pd.DataFrame = field(default_factory=partial(nothing, "shortcut_shares"))
     stages: pd.DataFrame = field(default_factory=partial(nothing, "stages"))
+    steps: pd.DataFrame = field(default_factory=partial(nothing, "steps"))
     calibration: Mapping[str, Any] = field(default_factory=dict)
     shortcut: Mapping[str, Any] = field(default_factory=dict)
 

@@ -41,7 +41,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "pairwise": ("pairwise",),
     "controls": ("against_controls",),
     "information_curves": ("information_curves",),
-    "sanity": ("sanity",),
+    "sanity": ("stages", "sanity"),
     "metric_agreement": ("metric_agreement", "concordance"),
     "method_agreement": ("method_agreement",),
     "networks": ("networks",),
@@ -86,11 +86,11 @@ class Download:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the section: ``figure`` is None where the page has a table instead, or nothing to draw."""
+    """One part of the section: ``figures`` is empty where the page has a table instead, or nothing to draw."""
 
     name: str
     about: About
-    figure: Markup | None
+    figures: tuple[Markup, ...]
     downloads: tuple[Download, ...]
 
 
@@ -98,6 +98,7 @@ def evidence(contents: Contents, drawn: Mapping[str, Style]) -> dict[str, Any]:
     """Return what ``page/evidence.html.j2`` lays out."""
     compared = contents.inference.against_controls
     measures = shown_measures(contents, compared)
+    pairs = pair_tables(contents)
     return {
         "parts": {name: part(name, contents) for name in PARTS},
         "empty": EMPTY,
@@ -106,12 +107,14 @@ def evidence(contents: Contents, drawn: Mapping[str, Style]) -> dict[str, Any]:
         "scores": score_table(contents, drawn),
         "friedman": friedman_lines(contents),
         "pair_heads": PAIR_HEADS,
-        "pairs": pair_tables(contents),
+        "pairs": pairs,
+        "some_pairs": len(pairs) < contents.inference.pairwise["metric"].nunique(),
         "controls": [
             (name, method_label(name), forests(contents, drawn, name, measures)) for name in controls_of(compared)
         ],
         "some_measures": len(measures) < compared["metric"].nunique(),
         "panels": curve_panels(contents, drawn),
+        "staged": len(contents.inference.stages) > 0,
         "concordance": concordance_lines(contents),
         "repeats": repeat_rows(contents),
         "terms": term_rows(contents),
@@ -120,9 +123,13 @@ def evidence(contents: Contents, drawn: Mapping[str, Style]) -> dict[str, Any]:
 
 
 def part(name: str, contents: Contents) -> Part:
-    """Return one of :data:`PARTS` with its figure, in the page's ink, and its tables."""
-    figure = FIGURES[name](contents) if name in DRAWN else None
-    shown = None if figure is None else inline(figure, name, figure_label(name, contents))
+    """Return one of :data:`PARTS` with its figure's sheets, in the page's ink, and its tables."""
+    figures = FIGURES[name](contents) if name in DRAWN else []
+    label = figure_label(name, contents)
+    shown = tuple(
+        inline(figure, f"{name}-{number}", label if len(figures) == 1 else f"{label} Sheet {number} of {len(figures)}.")
+        for number, figure in enumerate(figures, 1)
+    )
     downloads = [download(item, data(item, contents), contents) for item in PARTS[name]]
     return Part(name, ABOUT[name], shown, tuple(found for found in downloads if found is not None))
 

@@ -75,7 +75,7 @@ TABLES: dict[str, Tabulate] = {
         for name in (
             "friedman", "ranks", "pairwise", "against_controls", "mixed_terms", "mixed_coefficients",
             "metric_agreement", "concordance", "method_agreement", "reliability", "networks", "trust",
-            "shortcut_shares",
+            "shortcut_shares", "stages",
         )
     },
 }  # fmt: skip
@@ -161,8 +161,9 @@ def write_figures(contents: Contents, folder: Path, write: Write) -> list[Path]:
 
     Args:
         contents: The study.
-        folder: Takes ``figures/NAME.svg``, ``figures/NAME.pdf``, ``tables/NAME.csv`` and ``tables/NAME.tex``; tables
-            of more than :data:`LONGEST` rows are data and have no LaTeX.
+        folder: Takes ``figures/NAME.svg`` and ``figures/NAME.pdf``, then ``NAME_2`` and so on where a figure has more
+            sheets; ``tables/NAME.csv`` and ``tables/NAME.tex``. Tables of more than :data:`LONGEST` rows are data and
+            have no LaTeX.
         write: Writes one file's bytes, whole or not at all, and makes the folder it lies in.
 
     Returns:
@@ -175,9 +176,10 @@ def write_figures(contents: Contents, folder: Path, write: Write) -> list[Path]:
         written.append(path)
 
     for name, draw in FIGURES.items():
-        if (figure := draw(contents)) is not None:
-            put(folder / "figures" / f"{name}.svg", svg(figure).encode("utf-8"))
-            put(folder / "figures" / f"{name}.pdf", pdf(figure))
+        for place, figure in enumerate(draw(contents), 1):
+            sheet = name if place == 1 else f"{name}_{place}"
+            put(folder / "figures" / f"{sheet}.svg", svg(figure).encode("utf-8"))
+            put(folder / "figures" / f"{sheet}.pdf", pdf(figure))
     for name in TABLES:
         rows = table(name, contents)
         if len(rows):

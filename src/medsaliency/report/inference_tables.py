@@ -26,7 +26,7 @@ from medsaliency.report.wording import (
 )
 
 MOST_ROWS = 800
-"""Rows above which a page shows the headline measures only, and leaves the rest to the files."""
+"""Rows above which a page shows the headline measures only, and of these no more than fit, the first always."""
 SOURCES = {"seed": "another seed", "retrained": "a network trained anew"}
 
 
@@ -45,7 +45,11 @@ def shown_measures(contents: Contents, table: pd.DataFrame) -> list[str]:
     """Return the measures of ``table`` that a page has room for: all, or the headline ones of a long table."""
     present = set(table["metric"]) if len(table) else set()
     names = [name for name in verdicts.metrics(contents) if name in present and verdicts.has_values(contents, name)]
-    return names if len(table) <= MOST_ROWS else [name for name in headlines(contents) if name in names]
+    if len(table) <= MOST_ROWS:
+        return names
+    rows = table["metric"].value_counts()
+    first = [name for name in headlines(contents) if name in names]
+    return [name for place, name in enumerate(first) if not place or rows[first[: place + 1]].sum() <= MOST_ROWS]
 
 
 def friedman_lines(contents: Contents) -> list[str]:

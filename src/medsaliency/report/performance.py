@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsaliency.report.contents import Contents
-from medsaliency.report.wording import UNDEFINED, interval, number, percent, without_folders
+from medsaliency.report.wording import UNDEFINED, interval, number, percent, percent_interval, without_folders
 
 _TILES = (
     ("accuracy", "Accuracy", True, "higher is better"),
@@ -106,10 +106,9 @@ def _estimate(name: str, score: Mapping[str, Any], note: str, *, as_percent: boo
     value, low, high = (_finite(score.get(key)) for key in ("value", "low", "high"))
     if value is None:
         return Estimate(name, UNDEFINED, "", note)
-    if as_percent and low is not None and high is not None:
-        return Estimate(name, percent(value, 1), f"[{percent(low, 1)}, {percent(high, 1)}]", note, value, low, high)
-    written = percent(value, 1) if as_percent else number(value)
-    return Estimate(name, written, interval(low, high), note, value, low, high)
+    if as_percent:
+        return Estimate(name, percent(value, 1), percent_interval(low, high, 1), note, value, low, high)
+    return Estimate(name, number(value), interval(low, high), note, value, low, high)
 
 
 def _confusion(contents: Contents) -> tuple[ConfusionRow, ...]:

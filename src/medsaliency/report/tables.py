@@ -67,8 +67,15 @@ def score_table(contents: Contents, drawn: Mapping[str, Style]) -> ScoreTable:
     """Return mean and interval of every method on every measure that has any value."""
     names = verdicts.metrics(contents)
     shown = [name for name in names if verdicts.has_values(contents, name)]
+    # One pass over each table: picking a row out of it takes long, and there is a cell for each.
+    known = {(row["method"], row["metric"]): row for row in contents.summary.to_dict("records")}
+    missing = _missing(contents)
     rows = tuple(
-        ScoreRow(method_label(method), style, tuple(_cell(contents, method, metric) for metric in shown))
+        ScoreRow(
+            method_label(method),
+            style,
+            tuple(_cell(known.get((method, name)), *missing.get((method, name), (0, 0))) for name in shown),
+        )
         for method, style in drawn.items()
     )
     return ScoreTable(tuple(column(contents, name) for name in shown), rows, omitted(contents))
@@ -93,9 +100,16 @@ def column(contents: Contents, metric: str) -> Column:
     return Column(metric_label(metric), "↑" if higher else "↓", direction, measure.description if measure else "")
 
 
-def _cell(contents: Contents, method: str, metric: str) -> Cell:
-    numbers = verdicts.row(contents.summary, method, metric)
-    lost, images = verdicts.undefined_images(contents, method, metric)
+def _missing(contents: Contents) -> dict[tuple[str, str], tuple[int, int]]:
+    """Count (images without a value, all images) of every method and metric; a method has one row an image."""
+    if contents.scores.empty:
+        return {}
+    missing = pd.to_numeric(contents.scores["value"], errors="coerce").isna()
+    counts = missing.groupby([contents.scores["method"], contents.scores["metric"]]).agg(["sum", "size"])
+    return {(method, metric): (lost, images) for (method, metric), lost, images in counts.itertuples()}
+
+
+def _cell(numbers: Mapping[Any, Any] | None, lost: int, images: int) -> Cell:
     if numbers is None:
         return Cell("not run", "", "", "")
     mean = numbers["mean"]
@@ -137,12 +151,15 @@ class Forest:
 def forests(contents: Contents, drawn: Mapping[str, Style], control: str, metrics: Iterable[str]) -> list[Forest]:
     """Return the paired comparison with ``control`` on each of ``metrics`` that has one."""
     table = contents.inference.against_controls
-    present = set(table.loc[table["control"] == control, "metric"])
-    return [_forest(contents, name, drawn, control) for name in metrics if name in present]
+    known: dict[str, dict[str, Mapping[Any, Any]]] = {}
+    for row in table[table["control"] == control].to_dict("records"):
+        known.setdefault(str(row["metric"]), {})[str(row["method"])] = row
+    return [_forest(contents, name, drawn, known[name]) for name in metrics if name in known]
 
 
-def _forest(contents: Contents, metric: str, drawn: Mapping[str, Style], control: str) -> Forest:
-    known = verdicts.all_compared(contents, metric, control)
+def _forest(
+    contents: Contents, metric: str, drawn: Mapping[str, Style], known: Mapping[str, Mapping[Any, Any]]
+) -> Forest:
     numbers = {method: known[method] for method in drawn if method in known}
     ends = [n[key] for n in numbers.values() for key in ("low", "high", "difference") if math.isfinite(n[key])]
     low, high = min([0.0, *ends]), max([0.0, *ends])
@@ -160,7 +177,7 @@ def _forest(contents: Contents, metric: str, drawn: Mapping[str, Style], control
             interval=interval(n["low"], n["high"]) if math.isfinite(n["difference"]) else "",
             wins=percent(n["superiority"]),
             images=count(n["images"], "image"),
-            verdict=verdicts.against_verdict(contents, method, metric, control),
+            verdict=_tone(n),
             x=place(n["difference"]),
             x_low=place(n["low"]),
             x_high=place(n["high"]),
@@ -169,6 +186,13 @@ def _forest(contents: Contents, metric: str, drawn: Mapping[str, Style], control
     )
     images = image_range([n["images"] for n in numbers.values()])
     return Forest(column(contents, metric), images, rows, place(0.0) or 0.0, signed(low, 2), signed(high, 2))
+
+
+def _tone(numbers: Mapping[Any, Any]) -> str:
+    """The verdict of a row of ``against_controls``, as :func:`verdicts.against_verdict` gives it."""
+    if not math.isfinite(numbers["difference"]):
+        return "undefined"
+    return {"better": "better", "worse": "worse"}.get(str(numbers["verdict"]), "open")
 
 
 def image_range(counts: Iterable[float]) -> str:
@@ -247,11 +271,11 @@ def exclusion_rows(contents: Contents) -> list[Exclusion]:
 
 
 def timing_rows(seconds: pd.DataFrame) -> list[tuple[str, str, str, str, str, str]]:
-    """Return (kind, name, images, seconds, seconds an image, megabytes at the peak) of each method and metric."""
+    """Return (kind, name, images, seconds, seconds an image, megabytes at the peak) of each row of a run's timings."""
     rows: list[tuple[str, str, str, str, str, str]] = []
     for _, row in seconds.iterrows():
         name, kind = str(row["name"]), str(row["kind"])
-        label = metric_label(name) if kind == "metric" else method_label(name)
+        label = method_label(name) if kind == "method" else metric_label(name)
         each = float(row["seconds"]) / float(row["images"]) if row["images"] else math.nan
         took = (number(float(row["seconds"]), 1), number(each, 3), number(float(row["peak_bytes"]) / 1e6, 0))
         rows.append((kind, label, f"{int(row['images']):,}", *took))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medsaliency.report.contents import Contents
-from medsaliency.statistics.trust import Thresholds, combine
+from medsaliency.statistics.trust import BEATEN, FAILED, PASSED, Thresholds, combine
 from medsaliency.types import Family
 
 RANDOM, BLURRED = "random", "blurred"
@@ -116,6 +116,29 @@ def criteria(contents: Contents) -> dict[str, dict[str, str]]:
     return {method: {name: combine(given) for name, given in own.items()} for method, own in grouped.items()}
 
 
+def patients_known(contents: Contents) -> bool:
+    """Tell whether images name their patients; where they do not, each image was taken for a patient of its own."""
+    return bool((contents.provenance.get("data") or {}).get("patients_known", True))
+
+
+def to_beat(controls: Collection[str]) -> dict[str, str]:
+    """Return the criteria of better scores than a control's that a study with these controls asks, with the control.
+
+    Random maps are to be beaten whether or not the study has them: without, nothing is shown.
+    """
+    return {name: control for name, control in BEATEN.items() if control == RANDOM or control in controls}
+
+
+def relied_on(own: Mapping[str, str], controls: Collection[str]) -> bool:
+    """Tell whether a method may be relied on: it passes against every control of the study, and fails no criterion.
+
+    Args:
+        own: The method's verdicts by criterion.
+        controls: Of the study.
+    """
+    return FAILED not in own.values() and all(own.get(name) == PASSED for name in to_beat(controls))
+
+
 def coverage(contents: Contents) -> str:
     """Return the coverage that the study's intervals aim at, "95%" where it does not say."""
     level = contents.performance.get("level") or (contents.config.get("statistics") or {}).get("level") or 0.95
@@ -126,6 +149,11 @@ def methods(contents: Contents) -> list[str]:
     """Return all methods in the order of the summary, explanations before controls."""
     names = list(dict.fromkeys(str(name) for name in contents.summary["method"])) if len(contents.summary) else []
     return sorted(names, key=lambda name: name in contents.controls)
+
+
+def blind(contents: Contents) -> list[str]:
+    """Return the controls that never look at the model, in the order of the summary; blurred maps do."""
+    return [name for name in methods(contents) if name in contents.controls and name != BLURRED]
 
 
 def explanations(contents: Contents) -> list[str]:

@@ -99,6 +99,8 @@ METRIC_LABELS = {
     },
 }
 UNDEFINED = "undefined"
+NO_SPREAD = "no spread"
+"""In the place of an interval whose ends are equal: all patients agree, so that resampling them shows nothing."""
 
 # An absolute path or one below a home folder, down to its last folder: POSIX, Windows drive or network share. The
 # look-behind spares fractions, dates and addresses, in which the slash follows a word or a slash.
@@ -135,11 +137,23 @@ def signed(value: float | None, digits: int = 3) -> str:
     return f"+{text}" if value is not None and math.isfinite(value) and float(text.replace("−", "-")) > 0 else text
 
 
+def has_width(low: float | None, high: float | None) -> bool:
+    """Tell whether an interval has two ends apart: one without width proves nothing (docs/explanation/intervals.md)."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return False
+    return not math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12)  # equal but for rounding
+
+
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Write an interval as "[low, high]"; one without both ends is said to be undefined."""
+    """Write an interval as "[low, high]"; one without both ends, or without width, is said to be."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return f"[interval {UNDEFINED}]"
-    return f"[{number(low, digits)}, {number(high, digits)}]"
+    return f"[{number(low, digits)}, {number(high, digits)}]" if has_width(low, high) else f"[{NO_SPREAD}]"
+
+
+def percent_interval(low: float | None, high: float | None, digits: int = 0) -> str:
+    """Write an interval of a share as :func:`interval` does, "[84%, 95%]"."""
+    return f"[{percent(low, digits)}, {percent(high, digits)}]" if has_width(low, high) else interval(low, high)
 
 
 def estimate(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
@@ -159,12 +173,12 @@ def count(many: float, singular: str, plural: str | None = None) -> str:
     return f"{many:,.0f} {singular if many == 1 else plural or singular + 's'}"
 
 
-def listing(items: Iterable[str]) -> str:
-    """Join ``items`` as a sentence does: "a", "a and b", "a, b, and c"."""
+def listing(items: Iterable[str], last: str = "and") -> str:
+    """Join ``items`` as a sentence does: "a", "a and b", "a, b, and c"; after "not" with "or" as the ``last`` word."""
     words = list(items)
     if len(words) < 3:
-        return " and ".join(words)
-    return ", ".join(words[:-1]) + ", and " + words[-1]
+        return f" {last} ".join(words)
+    return f"{', '.join(words[:-1])}, {last} {words[-1]}"
 
 
 def class_name(label: object, classes: Sequence[str]) -> str:

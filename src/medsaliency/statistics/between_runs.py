@@ -143,12 +143,16 @@ def independent_difference(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFra
         other: y: likewise, with the same index.
 
     Returns:
-        Columns difference (other less one), low, high; NaN where a part is.
+        Columns difference (other less one), low, high; NaN where a part is. The limits are NaN too where one interval
+        has no width: a sample without spread is no proof that there is none.
     """
     difference = other["mean"] - one["mean"]
     down = np.hypot(other["mean"] - other["low"], one["high"] - one["mean"])
     up = np.hypot(other["high"] - other["mean"], one["mean"] - one["low"])
-    return pd.DataFrame({"difference": difference, "low": difference - down, "high": difference + up})
+    known = np.logical_and(*(~np.isclose(table["high"], table["low"], rtol=1e-9, atol=1e-12) for table in (one, other)))
+    return pd.DataFrame(
+        {"difference": difference, "low": (difference - down).where(known), "high": (difference + up).where(known)}
+    )
 
 
 def ranking_agreement(

@@ -51,25 +51,52 @@ def patient_weights(
     return times[:, patient]
 
 
-def leave_one_out(patients: ArrayLike, strata: ArrayLike | None = None) -> Floats:
+def leave_one_out(
+    patients: ArrayLike,
+    strata: ArrayLike | None = None,
+    *,
+    groups: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> Floats:
     """Weights of the images when each patient in turn is left out: the jackknife behind the acceleration.
+
+    With many patients it is as well to leave out groups of them, drawn at random. The acceleration is a sixth of
+    ``sum(u^3) / sum(u^2)^1.5`` over the influences u of patients, which sum to zero. The influence of a group is the
+    sum of its patients', and over random groups of m the products of different patients' influences average to zero
+    but for a share of order m / P. So both sums keep their expectation, and the acceleration its own. What the draw of
+    G groups adds to it has, for influences near normal, a standard deviation of about ``sqrt(6) / (6 G)``: 0.0014 for
+    300 groups. That moves a 95% limit by 0.005 standard errors, where 2,000 draws leave it uncertain by 0.06.
 
     Args:
         patients: (n,) the patient of each image.
         strata: (n,) as for :func:`patient_weights`. The rest of a patient's stratum then makes up for it, so that every
             stratum keeps its number of patients.
+        groups: At least 2, the most rows. With more patients than that they are left out in so many groups of equal
+            size (but for one patient), which hold equally many of each stratum; None leaves out single patients.
+        rng: Draws the groups; needed, and used, where there are more patients than ``groups``.
 
     Returns:
-        (P, n), a row a patient in sorted order; NaN for a single patient.
+        (P, n), a row a patient in sorted order, or (groups, n); NaN for a single patient.
+
+    Raises:
+        ValueError: If groups have to be drawn and there is no ``rng``.
     """
     patient, count = _codes(patients)
     if count < 2:
         return np.full((count, len(patient)), np.nan)
-    times = np.ones((count, count))
+    members = _members(patient, count, strata)
+    out = np.arange(count)
+    if groups is not None and count > groups:
+        if rng is None:
+            raise ValueError("expected a generator to draw the groups of patients with")
+        # Dealt stratum by stratum, so that no group takes all patients of one.
+        out[np.concatenate([rng.permutation(part) for part in members])] = np.arange(count) % groups
+    times = np.ones((out.max() + 1, count))
     if strata is not None:
-        for members in _members(patient, count, strata):
-            times[np.ix_(members, members)] = len(members) / (len(members) - 1)
-    np.fill_diagonal(times, 0)
+        for part in members:
+            lost = np.bincount(out[part], minlength=len(times))
+            times[:, part] = (len(part) / (len(part) - lost))[:, None]
+    times[out, np.arange(count)] = 0
     return times[:, patient]
 
 
@@ -135,15 +162,39 @@ def widened_quantile(
     if count < 2:
         return np.full(rho.shape, np.nan)
     sizes = np.bincount(patient).astype(np.float64)
-    residual = np.eye(count) - (sizes / sizes.sum())[:, None]
-    for members in _members(patient, count, strata):
-        residual[members] -= residual[members].mean(axis=0)
-    form = residual.T @ residual
     variance = sizes[:, None] + rho.ravel() * (sizes * (sizes - 1))[:, None]
-    expected = np.diag(form) @ variance
-    freedom = expected**2 / (variance * (form**2 @ variance)).sum(axis=0)
-    quantile = stdtrit(freedom, (1 + level) / 2) / np.sqrt(expected / variance.sum(axis=0))
+    expected, squared = _traces(sizes, variance, _members(patient, count, strata))
+    quantile = stdtrit(expected**2 / squared, (1 + level) / 2) / np.sqrt(expected / variance.sum(axis=0))
     return np.asarray(quantile, dtype=np.float64).reshape(rho.shape)
+
+
+def _traces(sizes: Floats, variance: Floats, members: list[Integers]) -> tuple[Floats, Floats]:
+    """``trace(G V)`` and ``trace(G V G V)`` of :func:`widened_quantile` for each column of ``variance`` (P, k).
+
+    With ``c = C m`` and ``q = c'c / sum(m)^2`` the form is ``G_ij = 1[i = j] - 1[same stratum] / n + f_ij``, where n is
+    the size of the stratum and ``f_ij = q - (c_i + c_j) / sum(m)``. Its sums need no matrix of patients by patients.
+    """
+    every = sizes.sum()
+    of = np.zeros((len(sizes), len(members)))
+    for number, part in enumerate(members):
+        of[part, number] = 1
+    count = of.sum(axis=0)
+    away = sizes - of @ (sizes @ of / count)
+    level = away @ away / every**2
+    within = of @ (1 / count)
+    own = level - 2 * away / every - within
+    expected = (1 + own) @ variance
+    plain, once, twice = variance.sum(axis=0), away @ variance, away**2 @ variance
+    summed, weighted = of.T @ variance, of.T @ (away[:, None] * variance)
+    squared = (
+        (1 + 2 * own) @ variance**2
+        + (1 / count**2) @ summed**2
+        - 2 / count @ (level * summed**2 - 2 * summed * weighted / every)
+        + level**2 * plain**2
+        - 4 * level * plain * once / every
+        + 2 * (plain * twice + once**2) / every**2
+    )
+    return np.asarray(expected), np.asarray(squared)
 
 
 def bca_limits(

@@ -11,8 +11,8 @@ import pandas as pd
 
 from medsaliency.statistics.bootstrap import Floats, mean_limits
 from medsaliency.statistics.comparison import common_images
-from medsaliency.statistics.detectable import detectable
-from medsaliency.statistics.max_t import Block, OneAmongDraws, SignFlips, step_down
+from medsaliency.statistics.detectable import detectable, permutation_critical
+from medsaliency.statistics.step_down import Corrected, Exchangeable, step_down
 from medsaliency.statistics.ties import tie_decimals
 from medsaliency.statistics.verdict import FAMILIES, verdicts
 from medsaliency.types import Measure, generator
@@ -78,15 +78,15 @@ def against_controls(
     seed: int,
     draws: int = 2000,
     level: float = 0.95,
-    permutations: int = 10000,
+    permutations: int = 50_000,
     alpha: float = 0.05,
     power: float = 0.8,
     families: int = FAMILIES,
 ) -> pd.DataFrame:
     """Compare every method that is not a control with every control, on patients' means.
 
-    Against one map of a control, the signs of the patients' differences are permuted. Against many draws of the random
-    map it is permuted which of a patient's values is the method's. See :mod:`medsaliency.statistics.max_t` for the
+    The signs of the patients' differences are permuted, and against many draws of the random map also which of a
+    patient's values is the method's: see :func:`permutation_tests`, and :mod:`medsaliency.statistics.step_down` for the
     statistic and for the correction, which is over all methods, metrics and controls.
 
     Args:
@@ -99,7 +99,8 @@ def against_controls(
         seed: Of permutations and intervals.
         draws: Bootstrap samples.
         level: Coverage of the intervals.
-        permutations: Of patients; 10,000 take about 2 s for 20 methods, 20 metrics and 4 controls.
+        permutations: Of patients, at least; more are made where :func:`~medsaliency.statistics.step_down.needed` says
+            that these are too few for so many tests.
         alpha: Level of the verdicts.
         power: With which ``detectable`` would have been shown.
         families: Tables of tests that share the error ``alpha``; 1 where pairs of methods are not compared.
@@ -122,64 +123,84 @@ def against_controls(
         return pd.DataFrame(columns=COLUMNS)
     tests = permutation_tests(found, seed=seed, permutations=permutations, alpha=alpha, families=families)
     parts = []
-    for each, (p, corrected) in zip(found, tests.each, strict=True):
+    for each, own in zip(found, tests, strict=True):
         sign = 1.0 if measures[each.metric].higher_is_better else -1.0
         names = ("controls", each.control, each.metric)
         mean, low, high = mean_limits(each.images, each.owner, generator(seed, *names), draws=draws, level=level)
         differences = each.differences
-        verdict = verdicts(sign * differences.mean(axis=0), sign * mean, corrected, alpha)
-        critical = np.full(len(each.patients) + 1, tests.critical)
+        verdict = verdicts(sign * differences.mean(axis=0), sign * mean, own.p_corrected, alpha)
+        critical = permutation_critical(len(each.patients), own.critical)
         least = [
-            detectable(own, critical, generator(seed, *names, "detectable"), scores="values", power=power)
+            detectable(difference, critical, generator(seed, *names, "detectable"), scores="values", power=power)
             if word == "not shown"
             else float("nan")
-            for own, word in zip(differences.T, verdict, strict=True)
+            for difference, word in zip(differences.T, verdict, strict=True)
         ]
         columns: dict[str, Any] = {"metric": each.metric, "method": each.methods, "control": each.control}
         columns |= {"draws": each.draws.shape[1], "patients": len(each.patients), "images": len(each.owner)}
-        columns |= {"difference": mean, "low": low, "high": high, "p": p, "p_corrected": corrected}
+        columns |= {"difference": mean, "low": low, "high": high, "p": own.p, "p_corrected": own.p_corrected}
         columns |= {"verdict": verdict, "superiority": each.superiority(sign), "detectable": least}
         parts.append(pd.DataFrame(columns, columns=COLUMNS))
     return pd.concat(parts, ignore_index=True)
 
 
-@dataclass(frozen=True)
-class Tests:
-    """For each comparison its p-values and corrected p-values, (M,) each; and what the statistic must reach."""
-
-    each: list[tuple[Floats, Floats]]
-    critical: float
-
-
 def permutation_tests(
     found: list[Comparison], *, seed: int, permutations: int, alpha: float, families: int = 1
-) -> Tests:
-    """All tests, corrected over all. Those against one map share their signs.
+) -> list[Corrected]:
+    """Of each comparison its methods' tests, corrected over all comparisons and for ``families``.
 
-    Those of one method against many draws share their choices over metrics, and not with other methods: to take the
-    same draw for several methods would make their statistics nearly equal, as those of different methods are not, and
-    the largest of them too small (with ten unrelated methods, more than one study in ten said something false).
+    All are tested twice, and of each the larger p-value counts.
+
+    - The signs of patients' differences are permuted. That is right if differences are symmetric, whatever their
+      spread.
+    - Against many draws it is permuted which value is the method's; against one map, signs. That is right if a
+      method's values are distributed as the control's are, symmetric or not.
+
+    So it is enough if either is right. The first alone errs where scores are skew, as is their difference to a mean of
+    draws. The second alone errs where a method's scores vary more among patients than those of random maps do: permuted
+    choices are mostly draws, which are too alike, and equal means would far too often be said to differ.
     """
     patients = sorted({name for each in found for name in each.patients})
     places = [np.searchsorted(patients, each.patients) for each in found]
-    blocks: list[Block] = []
-    cells: list[tuple[int, int]] = []  # comparison and method of each hypothesis, in the order of the blocks
+    sizes = [len(each.methods) for each in found]
+    signs = [_placed(each.differences, own, len(patients)) for each, own in zip(found, places, strict=True)]
+    how: dict[str, Any] = {"permutations": permutations, "alpha": alpha / families}
+    result = step_down([Exchangeable.sign_flips(np.hstack(signs))], generator(seed, "controls", "signs"), **how)
+    worst, critical = np.array([result.p, result.p_corrected]), result.critical
+    if any(each.draws.shape[1] > 1 for each in found):
+        blocks, cells = _among_draws(found, places, signs)
+        result = step_down(blocks, generator(seed, "controls", "draws"), **how)
+        worst[:, cells] = np.maximum(worst[:, cells], [result.p, result.p_corrected])
+        critical = min(critical, result.critical)
+    worst[1] = (families * worst[1]).clip(max=1)
+    return [Corrected(p, corrected, critical) for p, corrected in np.split(worst, np.cumsum(sizes)[:-1], axis=1)]
+
+
+def _among_draws(
+    found: list[Comparison], places: list[np.ndarray], signs: list[Floats]
+) -> tuple[list[Exchangeable], list[int]]:
+    """What is permuted together, and the place of each hypothesis among all. Those of one map share their signs.
+
+    Those of one method against many draws share their choices over metrics, and not with other methods: to take the
+    same draw for several methods would make their statistics nearly equal, as those of different methods are not, and
+    the smallest of their p-values too large (with ten unrelated methods, more than one study in ten said something
+    false).
+    """
+    starts = np.cumsum([0, *(len(each.methods) for each in found)])
+    blocks: list[Exchangeable] = []
+    cells: list[int] = []
     single = [i for i, each in enumerate(found) if each.draws.shape[1] == 1]
     if single:
-        blocks.append(SignFlips(np.hstack([_placed(found[i].differences, places[i], len(patients)) for i in single])))
-        cells += [(i, m) for i in single for m in range(len(found[i].methods))]
+        blocks.append(Exchangeable.sign_flips(np.hstack([signs[i] for i in single])))
+        cells += [int(starts[i]) + m for i in single for m in range(len(found[i].methods))]
     for count in sorted({each.draws.shape[1] for each in found} - {1}):
         many = [i for i, each in enumerate(found) if each.draws.shape[1] == count]
         for method in dict.fromkeys(name for i in many for name in found[i].methods):
             own = [(i, found[i].methods.index(method)) for i in many if method in found[i].methods]
-            values = [_placed(found[i].among_draws(m), places[i], len(patients)) for i, m in own]
-            blocks.append(OneAmongDraws(np.stack(values, axis=2)))
-            cells += own
-    result = step_down(blocks, generator(seed, "controls"), permutations=permutations, alpha=alpha / families)
-    each = [(np.full(len(part.methods), np.nan), np.full(len(part.methods), np.nan)) for part in found]
-    for (i, m), p, corrected in zip(cells, result.p, result.p_corrected, strict=True):
-        each[i][0][m], each[i][1][m] = p, min(1.0, families * corrected)
-    return Tests(each, result.critical)
+            values = [_placed(found[i].among_draws(m), places[i], len(signs[i])) for i, m in own]
+            blocks.append(Exchangeable(np.stack(values, axis=2)))
+            cells += [int(starts[i]) + m for i, m in own]
+    return blocks, cells
 
 
 def _placed(values: Floats, places: np.ndarray, patients: int) -> Floats:

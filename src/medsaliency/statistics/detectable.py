@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from medsaliency.statistics.bootstrap import Floats
 
@@ -40,8 +40,8 @@ def detectable(
         critical: (P + 1,) what the test's statistic must reach, by the number of differences that are not zero. The
             statistic is the sum of signed scores over the root of the sum of their squares.
         rng: Draws samples; in the same state, the same (common random numbers).
-        scores: ``ranks`` for the signed-rank test, with :func:`signed_rank_critical`; ``values`` for the differences
-            themselves, whose statistic is Student's t in another form.
+        scores: ``ranks`` for the signed-rank test, with :func:`signed_rank_critical`; ``values`` for permutations of
+            the differences themselves, with :func:`permutation_critical`.
         power: Share of samples that must show it.
 
     Returns:
@@ -100,6 +100,27 @@ def signed_rank_critical(patients: int, level: float) -> Floats:
             total = n * (n + 1) / 2
             critical[n] = (total - 2 * within[-1]) / np.sqrt(n * (n + 1) * (2 * n + 1) / 6)
     return critical
+
+
+def permutation_critical(patients: int, level: float) -> Floats:
+    """What the sum over the root of the sum of squares must reach under sign flips, for 0 to ``patients`` differences.
+
+    The statistic s is Student's in another form, t^2 = s^2 (P - 1) / (P - s^2), and flipped signs give nearly the
+    p-values of Student's t-test. The permutations of one sample would not do better: another sample, in which there is
+    a difference, has other ones, and where scores tie, many more differences that are not zero.
+
+    Args:
+        patients: P.
+        level: The largest two-sided p that is significant.
+
+    Returns:
+        (P + 1,), infinite where not even differences of one sign reach the level, which have p = 2 / 2^n.
+    """
+    if patients < 2 or level <= 0:
+        return np.full(patients + 1, np.inf)
+    t = stdtrit(patients - 1, 1 - min(level, 1.0) / 2)
+    enough = 2.0 ** (1 - np.arange(patients + 1)) <= level
+    return np.where(enough, t * np.sqrt(patients / (patients - 1 + t**2)), np.inf)
 
 
 def _tilt(chance: Floats, support: Floats, theta: float) -> Floats:

@@ -21,6 +21,10 @@ from medsaliency.types import generator
 
 BINS = 15
 """Equal-width bins of the confidence for the calibration error (Guo et al. 2017, arXiv:1706.04599)."""
+GROUPS = 300
+"""Most jackknife values; with more patients these are left out in groups, see :func:`leave_one_out`."""
+CHUNK = 2**21
+"""Weights of images that are multiplied at a time (16 MB), so that many draws of many images fit into memory."""
 
 
 def performance(
@@ -45,7 +49,8 @@ def performance(
     Returns:
         ``images``, ``patients``, ``accuracy``, ``macro_f1``, ``expected_calibration_error`` (each value, low, high),
         ``auroc`` (the same for each class; NaN for one that has no image, or all), ``confusion`` (rows true, columns
-        predicted), ``level``.
+        predicted), ``level``. An interval is NaN where its number is undefined without one of the patients, or of the
+        groups of patients that stand for them where there are more than :data:`GROUPS`.
     """
     label = predictions["label"].to_numpy()
     predicted = predictions["predicted"].to_numpy()
@@ -53,14 +58,15 @@ def performance(
     patients, strata = predictions["patient"], label if stratified else None
     right = label == predicted
     # The estimate itself is the draw in which every image counts once.
-    every, left = np.ones((1, len(label))), leave_one_out(patients, strata)
+    every = np.ones((1, len(label)))
+    left = leave_one_out(patients, strata, groups=GROUPS, rng=generator(seed, "jackknife"))
     samples = every, patient_weights(patients, generator(seed, "bootstrap"), draws, strata), left
     # How much patients of unequal size count follows, for all numbers, from how alike they are in being right.
     correlation = intraclass_correlation(right, patients)
     quantile = float(widened_quantile(patients, level, correlation=correlation, strata=strata))
 
     def interval(statistic: Callable[[Floats], Floats]) -> dict[str, float]:
-        estimate, drawn, jackknife = (statistic(weights) for weights in samples)
+        estimate, drawn, jackknife = (_in_chunks(statistic, weights) for weights in samples)
         found = bca_interval(float(estimate[0]), drawn, jackknife, level, quantile=quantile)
         return {"value": found.value, "low": found.low, "high": found.high}
 
@@ -77,6 +83,12 @@ def performance(
         "confusion": confusion.tolist(),
         "level": level,
     }
+
+
+def _in_chunks(statistic: Callable[[Floats], Floats], weights: Floats) -> Floats:
+    """``statistic`` of every row of ``weights`` (B, n), so many rows at a time that its copies of them stay small."""
+    rows = max(1, CHUNK // max(weights.shape[1], 1))
+    return np.concatenate([statistic(weights[start : start + rows]) for start in range(0, len(weights), rows)])
 
 
 def macro_f1(label: np.ndarray, predicted: np.ndarray, weights: Floats, classes: int) -> Floats:

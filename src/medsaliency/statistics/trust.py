@@ -1,8 +1,8 @@
 """The trust card: what each method was shown to do, criterion by criterion, and no single score.
 
 An estimate with its interval stands against a threshold: "pass" where the whole interval lies on the good side, "fail"
-where it lies on the bad side, "not shown" otherwise. What a criterion asks, and where its threshold comes from, is told
-in ``docs/explanation/trust-card.md``.
+where it lies on the bad side, "not shown" otherwise. An interval without width shows nothing either way. What a
+criterion asks, and where its threshold comes from, is told in ``docs/explanation/trust-card.md``.
 """
 
 from __future__ import annotations
@@ -133,7 +133,13 @@ class Atom(NamedTuple):
 
 
 def judge(low: float, high: float, threshold: float, *, higher_is_better: bool = True) -> Verdict:
-    """Say on which side of a threshold an interval lies; one that touches it, or is undefined, shows nothing."""
+    """Say on which side of a threshold an interval lies.
+
+    One that touches the threshold or is undefined shows nothing, nor does one without width: where all patients have
+    the same value resampling has no spread, and says nothing of other patients (``docs/explanation/intervals.md``).
+    """
+    if _no_width(low, high):
+        return NOT_SHOWN
     if low > threshold:
         return PASSED if higher_is_better else FAILED
     if high < threshold:
@@ -262,7 +268,7 @@ class _Tables:
         if defined.mean() < self.thresholds.defined:
             return shown._replace(reason=f"too few images to judge: {why}")
         verdict = judge(found.low, found.high, threshold, higher_is_better=self.measures[metric].higher_is_better)
-        return shown._replace(verdict=verdict, reason=_reason(verdict, why))
+        return shown._replace(verdict=verdict, reason=_reason(verdict, found.low, found.high, why))
 
     def _margins(self, method: str, criterion: str) -> Iterator[Atom]:
         start = CHECKED[criterion]
@@ -312,7 +318,7 @@ class _Tables:
         verdict = judge(low, high, shown.threshold)
         if verdict == PASSED and not math.isfinite(between):
             return shown._replace(reason="there are no maps of two images to compare with")
-        return shown._replace(verdict=verdict, reason=_reason(verdict, why))
+        return shown._replace(verdict=verdict, reason=_reason(verdict, low, high, why))
 
     def _affordable(self, method: str) -> Atom:
         """Judge the seconds an image as they were measured: what one machine took has no interval over patients."""
@@ -342,6 +348,11 @@ def _unchecked(method: str, criterion: str, source: str, check: str) -> Atom:
     return Atom(method, criterion, NOT_SHOWN, source=source, reason=reason)
 
 
-def _reason(verdict: Verdict, more: str) -> str:
-    held = ["the interval holds the threshold"] if verdict == NOT_SHOWN else []
+def _no_width(low: float, high: float) -> bool:
+    return math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12)  # equal but for rounding
+
+
+def _reason(verdict: Verdict, low: float, high: float, more: str) -> str:
+    nothing = "there is no spread, so the interval has no width" if _no_width(low, high) else ""
+    held = [nothing or "the interval holds the threshold"] if verdict == NOT_SHOWN else []
     return "; ".join([*held, *([more] if more else [])])

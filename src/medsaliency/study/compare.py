@@ -11,6 +11,7 @@ import pandas as pd
 
 from medsaliency.attribution import CONTROLS
 from medsaliency.report.comparison import ACCURACY, COLUMNS, Comparison, records, render
+from medsaliency.report.wording import count
 from medsaliency.statistics.between_runs import independent_difference, paired_differences, ranking_agreement
 from medsaliency.study.finished_runs import (
     HEADLINES,
@@ -115,7 +116,7 @@ def _facts(runs: Mapping[str, Run]) -> pd.DataFrame:
         "Evaluation images": lambda run: sum(run.provenance["data"]["counts"]["evaluation"].values()),
         "Explained images": lambda run: len(run.images),
         "Data fingerprint": lambda run: run.provenance["data"]["fingerprint"][:DIGITS],
-        "Image size": lambda run: f"{run.study.data.size} pixels a side, {run.study.data.channels} channel(s)",
+        "Image size": lambda run: f"{run.study.data.size} pixels a side, {count(run.study.data.channels, 'channel')}",
         "Model": lambda run: run.provenance["model"]["architecture"],
         "Weights": lambda run: run.provenance["model"]["weights"][:DIGITS],
         "Training seed": _training_seed,

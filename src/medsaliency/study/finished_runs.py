@@ -36,6 +36,7 @@ TOLD: dict[str, Any] = {
     "evaluate": {"metrics", "checks"},
 }
 """These, and what is told as a fact of each run or as a setting of a method, metric or check."""
+UNSET = "not set"
 OF_SCORES = ("target", "score")
 """Fields of ``explain`` that decide what all scores are of."""
 
@@ -216,7 +217,7 @@ def differing_settings(runs: Mapping[str, Run]) -> Iterator[tuple[str, str, str,
     """
     flat = {letter: dict(_flat(run.study.model_dump(mode="json", exclude=TOLD))) for letter, run in runs.items()}
     for setting in dict.fromkeys(key for own in flat.values() for key in own):
-        yield from _differing("study", "", setting, {letter: own.get(setting, "") for letter, own in flat.items()})
+        yield from _differing("study", "", setting, {letter: own.get(setting, UNSET) for letter, own in flat.items()})
     for kind, name in dict.fromkeys(key for run in runs.values() for key in run.settings):
         having = {
             letter: dict(_flat(run.settings[kind, name]))
@@ -224,7 +225,9 @@ def differing_settings(runs: Mapping[str, Run]) -> Iterator[tuple[str, str, str,
             if (kind, name) in run.settings
         }
         for setting in dict.fromkeys(key for own in having.values() for key in own):
-            yield from _differing(kind, name, setting, {letter: own.get(setting, "") for letter, own in having.items()})
+            yield from _differing(
+                kind, name, setting, {letter: own.get(setting, UNSET) for letter, own in having.items()}
+            )
 
 
 def _differing(

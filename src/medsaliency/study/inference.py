@@ -19,6 +19,7 @@ from medsaliency.statistics.mixed_model import mixed_model
 from medsaliency.statistics.pairwise import pairwise
 from medsaliency.statistics.reliability import reliability
 from medsaliency.statistics.shortcut import shortcut, shortcut_shares
+from medsaliency.statistics.stages import stages
 from medsaliency.statistics.trust import trust_card
 from medsaliency.study.config import Study
 from medsaliency.study.map_agreement import method_agreement
@@ -51,8 +52,10 @@ def write_inference(
     judged = scores[~scores["metric"].isin(checks)]
     explained = judged[~judged["method"].isin(CONTROLS)]
     found: dict[str, pd.DataFrame] = {}
-    found["friedman"], found["ranks"] = friedman(judged, measures, alpha=how.alpha)
-    found["pairwise"] = pairwise(judged, measures, **tested)
+    # Controls have a test of their own, with many random maps: a second verdict on them could only contradict it.
+    methods = [name for name in study.explain.methods if name not in CONTROLS]
+    found["friedman"], found["ranks"] = friedman(judged, measures, methods=methods, alpha=how.alpha)
+    found["pairwise"] = pairwise(judged, measures, methods=methods, **tested)
     found["against_controls"] = _against_controls(store, study, judged, measures, source_of_blurred, tested)
     covariates = _covariates(store)
     found["mixed_terms"], found["mixed_coefficients"] = mixed_model(
@@ -65,7 +68,7 @@ def write_inference(
     found["reliability"] = _reliability(store, bootstrap)
     found["networks"] = store.read_table(NETWORKS) if store.has(NETWORKS) else nothing("networks")
     found["trust"] = trust_card(
-        [name for name in study.explain.methods if name not in CONTROLS],
+        methods,
         scores=scores,
         measures=measures,
         against_controls=found["against_controls"],
@@ -74,7 +77,11 @@ def write_inference(
         thresholds=study.thresholds,
         **bootstrap,
     )
-    found["stages"] = nothing("stages")
+    cascading = [name for name in checks if name.startswith("cascading_")]
+    following = [name for name, measure in measures.items() if measure.family == "faithfulness"]
+    curves = store.read_table("curves.parquet")
+    found["stages"] = stages(curves, cascading, **bootstrap)
+    found["steps"] = stages(curves, following, **bootstrap)
     found["shortcut_shares"] = nothing("shortcut_shares")
     if (label := planted(study)) is not None:
         shares = marker_shares(store, list(study.explain.methods))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from medsaliency.report.contents import Contents, Inference
+from medsaliency.report.contents import COLUMNS, Contents, Inference
 from medsaliency.types import Measure
 
 MARGINS = {"gradient": (0.2, 0.1, 0.3), "smoothgrad": (-0.2, -0.3, -0.1), "grad_cam": (0.05, -0.1, 0.2)}
@@ -36,3 +36,34 @@ def nothing(contents: Contents) -> Contents:
         contents, performance={}, scores=pd.DataFrame(), summary=none, exclusions=pd.DataFrame(), curves=none,
         seconds=pd.DataFrame(), cases=[], inference=Inference(),
     )  # fmt: skip
+
+
+WAYS = {"gradient": (1.0, 0.7, 0.5), "smoothgrad": (1.0, 0.9, 0.8), "random": (1.0, 1.0, 1.0)}
+BASELINES = {"gradient": 0.7, "smoothgrad": 0.6}
+"""How alike maps of two images are, by method; "random" has no margin on the same images."""
+
+
+@pytest.fixture(scope="session")
+def staged(checked: Contents) -> Contents:
+    """The study with the stages of cascading randomization for one likeness, their ends in the summary."""
+    name = "cascading_ssim"
+    rows = [
+        (method, name, 60, share, value, value - 0.05 * share, min(value + 0.05 * share, 1.0))
+        for method, way in WAYS.items()
+        for share, value in zip((0.0, 0.5, 1.0), way, strict=True)
+    ]
+    ends = [
+        {"method": method, "metric": name, "images": 60, "undefined": 0, "mean": way[-1], "low": 0.4, "high": 0.9}
+        for method, way in WAYS.items()
+    ]
+    margins = checked.summary.copy()
+    for method, baseline in BASELINES.items():
+        own = (margins["method"] == method) & (margins["metric"] == f"{name}_margin")
+        margins.loc[own, "mean"] = baseline - WAYS[method][-1]
+    measure = Measure(name, False, (-1.0, 1.0), "A likeness.", "randomization")
+    return replace(
+        checked,
+        summary=pd.concat([margins, pd.DataFrame(ends)], ignore_index=True),
+        measures={**checked.measures, name: measure},
+        inference=replace(checked.inference, stages=pd.DataFrame(rows, columns=COLUMNS["stages"].split())),
+    )

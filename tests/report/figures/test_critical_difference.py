@@ -37,8 +37,7 @@ def test_a_group_need_not_be_neighbors(contents: Contents) -> None:
     """a and c are not shown to differ, b differs from both: the bar passes b and has no dot there."""
     changed = with_verdicts(contents, {frozenset("ac")}, list("abc"))
     assert groups(changed, METRIC) == [["a", "c"]]
-    figure = draw(changed)
-    assert figure is not None
+    (figure,) = draw(changed)
     (bar,) = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.8]
     assert list(bar.get_xdata()) == [1, 3]
 
@@ -74,18 +73,17 @@ def test_without_either_nothing_is_joined_and_nothing_claimed(contents: Contents
     changed = replace(contents, inference=replace(contents.inference, pairwise=nothing("pairwise"), friedman=friedman))
     assert groups(changed, METRIC) == []
     assert by(changed, METRIC) == ""
-    figure = draw(changed)
-    assert figure is not None
+    (figure,) = draw(changed)
     assert "bars" not in figure.axes[0].get_title(loc="right")
 
 
 def test_each_method_stands_at_its_rank(contents: Contents) -> None:
-    figure = draw(contents)
-    assert figure is not None
+    (figure,) = draw(contents)
     axis = next(axis for axis in figure.axes if axis.get_title(loc="left") == "Lesion AUPRC")
-    dots = sorted(line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1)
-    ranks = contents.inference.ranks.query("metric == @METRIC")["rank"]
-    assert dots == pytest.approx(sorted(ranks))
+    ranks = sorted(contents.inference.ranks.query("metric == @METRIC")["rank"])
+    *_, elbows, dots = axis.collections
+    assert sorted(dots.get_offsets()[:, 0]) == pytest.approx(ranks)
+    assert sorted(elbow[0, 0] for elbow in elbows.get_segments()) == pytest.approx(ranks)
     words = {text.get_text() for text in axis.texts}
     assert "Score-CAM\u20021.0" in words
     assert "8.0\u2002Random" in words

@@ -11,18 +11,20 @@ from medsaliency.report.figures.distributions import DOTS, draw, shared, table
 
 
 def panel(contents: Contents, title: str) -> Axes:
-    figure = draw(contents)
-    assert figure is not None
+    (figure,) = draw(contents)
     return next(axis for axis in figure.axes if axis.get_title(loc="left") == title)
 
 
 def test_marks_stand_at_the_quantiles_and_the_mean(contents: Contents) -> None:
     axis = panel(contents, "Lesion AUPRC")
     scores = contents.scores.query("metric == 'lesion_auprc' and method == 'smoothgrad'")["value"]
-    lines = [line.get_xdata() for line in axis.lines if set(np.atleast_1d(line.get_ydata())) == {1}]
     low, first, median, third, high = np.quantile(scores, (0.05, 0.25, 0.5, 0.75, 0.95))
-    expected = [[low, high], [first, third], [median], [scores.mean()]]
-    assert [list(line) for line in lines] == [pytest.approx(part) for part in expected]
+    bars = [lines.get_segments()[1] for lines in axis.collections]
+    assert [bar[:, 0].tolist() for bar in bars] == [pytest.approx([low, high]), pytest.approx([first, third])]
+    assert {y for bar in bars for y in bar[:, 1]} == {1}
+    *_, medians, means = axis.lines
+    assert (medians.get_xdata()[1], means.get_xdata()[1]) == pytest.approx((median, scores.mean()))
+    assert list(means.get_ydata()) == list(range(8))
 
 
 def test_dots_are_images_or_equal_shares_of_them(contents: Contents) -> None:

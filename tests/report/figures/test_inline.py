@@ -13,8 +13,7 @@ from medsaliency.report.figures.inline import inline
 
 
 def draw(contents: Contents, name: str, unique: str) -> Markup:
-    figure = FIGURES[name](contents)
-    assert figure is not None
+    (figure,) = FIGURES[name](contents)
     return inline(figure, unique, "What it shows")
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pandas as pd
-import pytest
 
 from medsaliency.report.contents import COLUMNS, Contents
 from medsaliency.report.figures.mixed_model import draw, row_label
@@ -22,8 +21,7 @@ def test_a_row_is_named_by_term_and_level() -> None:
 
 def test_marks_are_coefficients_and_filled_by_their_own_p(contents: Contents) -> None:
     table = pd.DataFrame(ROWS, columns=COLUMNS["mixed_coefficients"].split())
-    figure = draw(replace(contents, inference=replace(contents.inference, mixed_coefficients=table)))
-    assert figure is not None
-    marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [mark.get_xdata()[0] for mark in marks] == pytest.approx([0.2, 0.02])
-    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [False, True]
+    (figure,) = draw(replace(contents, inference=replace(contents.inference, mixed_coefficients=table)))
+    _, marks = figure.axes[0].collections
+    assert marks.get_offsets().tolist() == [[0.2, 0], [0.02, 1]]
+    assert [color.tolist() == [1, 1, 1, 1] for color in marks.get_facecolors()] == [False, True]

@@ -6,14 +6,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from medsaliency.report.comparison import tables
-from medsaliency.report.comparison.contents import ACCURACY, COLUMNS, Comparison
+from medsaliency.report.comparison.contents import ACCURACY, COLUMNS, Comparison, records
 from medsaliency.report.comparison.findings import findings
-from medsaliency.report.comparison.measures import HEADLINES, WIDE, measure_tables
+from medsaliency.report.comparison.measures import WIDE, measure_tables, untested
 from medsaliency.report.curves import COLORS
 from medsaliency.report.html import PAGE
 from medsaliency.report.wording import count, listing, metric_label
 
-__all__ = ["ACCURACY", "COLUMNS", "Comparison", "overview", "render"]
+__all__ = ["ACCURACY", "COLUMNS", "Comparison", "overview", "records", "render"]
 
 STYLES = ("base", "findings", "comparison", "responsive")
 SCRIPT = "base"
@@ -44,15 +44,16 @@ def render(comparison: Comparison) -> str:
         coverage=comparison.coverage,
         permutations=f"{comparison.statistics['permutations']:,.0f}",
         runs=runs,
-        pairs=[f"{other} − {run}" for run, other in tables.pairs(comparison)],
+        pairs=[tables.less(*pair) for pair in tables.pairs(comparison)],
         findings=findings(comparison),
         facts=tables.fact_rows(comparison),
         settings=tables.setting_rows(comparison),
         left_out=tables.left_out(comparison),
         performance=tables.performance_rows(comparison),
         accuracy=tables.accuracy_rows(comparison),
-        headlines=measures[:HEADLINES],
-        others=measures[HEADLINES:],
+        untested=[f"{run} and {other}: {reason}." for (run, other), reason in untested(comparison).items() if reason],
+        headlines=measures[: len(comparison.headlines)],
+        others=measures[len(comparison.headlines) :],
         rankings=tables.ranking_rows(comparison),
         trust=tables.trust_matrix(comparison),
         wide=WIDE,

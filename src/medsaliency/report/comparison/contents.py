@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,11 @@ COLUMNS = {
 """The columns of each table of :class:`Comparison`."""
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, each by its columns' names."""
+    return [{str(key): cell for key, cell in row.items()} for row in table.to_dict("records")]
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Two or more runs side by side. A run is named by its letter: A the first, B the second.
@@ -35,7 +40,7 @@ class Comparison:
         facts: One row a fact x run, in order: data, model, seeds, sizes.
         left_out: What not every run has: kind ("method", "measure"), name, runs (the letters that have it).
         settings: One row a setting that differs x run: kind ("study", "method", "metric", "check"), name (of the
-            method, ...; empty for the study), setting, value (empty where a run has none).
+            method, ...; empty for the study), setting, value; only of the runs that have it.
         pairs: One row for every two runs: reason (why their images are not the same; empty where they are), images
             and patients explained in both, other_class (on how many of those another class was explained).
         performance: Of each run, ``statistics/performance.json``.
@@ -46,6 +51,7 @@ class Comparison:
         rankings: One row a pair x measure: Kendall's tau of the methods' means.
         trust: One row a run x method x criterion: "pass", "fail" or "not shown".
         measures: What the measures in common mean, those read first in front.
+        headlines: Those of the measures that are read first, at least one.
         controls: Methods that explain nothing.
         primary: The measure that must beat controls for a method to be relied on, of each run.
         statistics: ``level``, ``alpha``, ``draws`` and ``permutations`` of this comparison.
@@ -62,6 +68,7 @@ class Comparison:
     rankings: pd.DataFrame
     trust: pd.DataFrame
     measures: Mapping[str, Measure]
+    headlines: Sequence[str]
     controls: frozenset[str]
     primary: Mapping[str, str]
     statistics: Mapping[str, float]

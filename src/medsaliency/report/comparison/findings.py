@@ -6,14 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medsaliency.report.comparison.contents import ACCURACY, Comparison
-from medsaliency.report.comparison.measures import HEADLINES
+from medsaliency.report.comparison.contents import ACCURACY, Comparison, records
 from medsaliency.report.comparison.tables import OPPOSITE, SAME, agreement, pairs
-from medsaliency.report.findings.finding import Finding, few_names, names, p_value, points, verb, would_have_shown
+from medsaliency.report.findings.finding import (
+    Finding,
+    few_names,
+    known,
+    maps_of,
+    names,
+    p_value,
+    points,
+    verb,
+    would_have_shown,
+)
 from medsaliency.report.trust_card import criterion_label
-from medsaliency.report.wording import count, estimate, listing, method_label, metric_label, without_folders
+from medsaliency.report.verdicts import relied_on, to_beat
+from medsaliency.report.wording import count, estimate, listing, method_label, metric_label, number, without_folders
 from medsaliency.statistics.between_runs import HIGHER, LOWER, NOT_SHOWN
-from medsaliency.statistics.trust import FAILED, PASSED
 from medsaliency.statistics.trust import NOT_SHOWN as OPEN
 
 
@@ -31,23 +40,26 @@ def findings(comparison: Comparison) -> list[Finding]:
 
 
 def _images(comparison: Comparison) -> list[Finding]:
-    result = []
-    for row in comparison.pairs.to_dict("records"):
+    """Tell which runs explain the same images, and once a reason why others do not."""
+    result, apart = [], dict[str, list[str]]()
+    for row in records(comparison.pairs):
         both = f"{row['run']} and {row['other']}"
         if row["reason"]:
-            text = (
-                f"{both} are not compared image by image: {without_folders(row['reason'])}. A difference of their "
-                "methods may be one of the images or patients, so none is tested."
-            )
-            result.append(Finding("Images", text, "caution"))
+            apart.setdefault(without_folders(row["reason"]), []).append(both)
             continue
         text = (
             f"{both} explain the same {count(row['images'], 'image')} of {count(row['patients'], 'patient')}, so their "
-            "differences are of the models and settings."
+            "differences are not of the images."
         )
         if row["other_class"]:
             text += f" On {row['other_class']} of them they explain different classes."
         result.append(Finding("Images", text))
+    for reason, runs in apart.items():
+        text = (
+            f"Not the same images: {'; '.join(runs)} ({reason}). Differences between these may be of the images and "
+            "patients, so none is tested."
+        )
+        result.append(Finding("Images", text, "caution"))
     return result
 
 
@@ -68,23 +80,25 @@ def _settings(comparison: Comparison) -> list[Finding]:
 
 def _models(comparison: Comparison) -> list[Finding]:
     rows = comparison.differences[comparison.differences["metric"] == ACCURACY]
-    return [Finding("Models", _model(comparison, row), _tone(row)) for row in rows.to_dict("records")]
+    tested = [Finding("Models", _model(row)) for row in records(rows) if row["paired"]]
+    if len(tested) == len(rows):
+        return tested
+    each = listing(f"{_accuracy(own)} in {run}" for run, own in comparison.performance.items())
+    return [*tested, Finding("Models", f"Accuracy is {each}. It was not tested between runs of other images.")]
 
 
-def _tone(row: Mapping[str, Any]) -> Any:
-    return "plain" if row["verdict"] in (HIGHER, LOWER) else "caution"
-
-
-def _model(comparison: Comparison, row: Mapping[str, Any]) -> str:
+def _model(row: Mapping[str, Any]) -> str:
     run, other = str(row["run"]), str(row["other"])
-    if not row["paired"]:
-        each = [f"{_accuracy(comparison.performance[letter])} in {letter}" for letter in (run, other)]
-        return f"Accuracy is {listing(each)}. It was not tested which is higher: {without_folders(row['reason'])}."
     ends = {key: row[source] for key, source in (("value", "difference"), ("low", "low"), ("high", "high"))}
     if row["verdict"] == NOT_SHOWN:
+        least = row["detectable"]
+        could = (
+            f"one of {number(100 * least, 1)} would have been shown"
+            if known(least)
+            else "how large it may be is not known"
+        )
         return (
-            f"Neither of {run} and {other} is shown to be more accurate: {other} less {run} is {points(ends)}; "
-            f"{would_have_shown([row['detectable']])}."
+            f"Neither of {run} and {other} is shown to be more accurate: {other} less {run} is {points(ends)}; {could}."
         )
     better, worse = (other, run) if row["verdict"] == HIGHER else (run, other)
     return (
@@ -95,30 +109,24 @@ def _model(comparison: Comparison, row: Mapping[str, Any]) -> str:
 
 def _accuracy(performance: Mapping[str, Any]) -> str:
     found = performance.get("accuracy") or {}
-    return estimate(*(found.get(key) for key in ("value", "low", "high")))
-
-
-def relied_on(card: Mapping[str, Mapping[str, str]], methods: Sequence[str]) -> list[str]:
-    """Return the methods that a run's card shows to beat random maps and that fail nothing on it."""
-    return [
-        name
-        for name in methods
-        if card.get(name, {}).get("beats_random") == PASSED and FAILED not in card[name].values()
-    ]
+    return estimate(found.get("value"), found.get("low"), found.get("high"))
 
 
 def _relied_on(comparison: Comparison) -> list[Finding]:
     if comparison.trust.empty:
         return []
     methods = comparison.explanations
-    by_run = {run: relied_on(comparison.card(run), methods) for run in comparison.runs}
+    cards = {run: comparison.card(run) for run in comparison.runs}
+    controls = comparison.controls
+    by_run = {run: [n for n in methods if relied_on(card.get(n, {}), controls)] for run, card in cards.items()}
     having = {name: [run for run, own in by_run.items() if name in own] for name in methods}
     every = [name for name in methods if len(having[name]) == len(by_run)]
     none = [name for name in methods if not having[name]]
     measures = listing(dict.fromkeys(metric_label(name) for name in comparison.primary.values()))
-    told = f"beats random maps on {measures} and fails no criterion"
+    blind = listing(maps_of(name) for name in to_beat(controls).values())
+    told = f"beats {blind} on {measures} and fails no criterion"
     if every:
-        text = f"In every run {names(every)} {verb(every, 'beats', 'beat')} random maps on {measures} and "
+        text = f"In every run {names(every)} {verb(every, 'beats', 'beat')} {blind} on {measures} and "
         result = [Finding("Relied on", f"{text}{verb(every, 'fails', 'fail')} no criterion.", "support")]
     else:
         result = [Finding("Relied on", f"No method {told} in every run.", "caution")]
@@ -162,34 +170,26 @@ def _cells(found: Sequence[tuple[str, str]]) -> str:
     return "; ".join(f"“{criterion_label(name).lower()}” of {few_names(own)}" for name, own in by.items())
 
 
-def _headlines(comparison: Comparison) -> list[str]:
-    return list(comparison.measures)[:HEADLINES]
-
-
 def _methods(comparison: Comparison) -> list[Finding]:
     """State for each measure read first, and each two runs that were tested, where the other's scores are higher."""
     result = []
     table = comparison.differences
     for run, other in pairs(comparison):
-        for metric in _headlines(comparison):
+        for metric in comparison.headlines:
             rows = table[(table["run"] == run) & (table["other"] == other) & (table["metric"] == metric)]
             rows = rows[rows["method"].isin(comparison.explanations) & rows["paired"]]
             if rows.empty:
                 continue
             by = {word: rows[rows["verdict"] == word] for word in (HIGHER, LOWER, NOT_SHOWN)}
-            parts = [
-                f"{word} in {other} than in {run} for {few_names(list(by[word]['method']))}"
-                for word in (HIGHER, LOWER)
-                if len(by[word])
-            ]
+            parts = [f"{word} for {few_names(list(by[word]['method']))}" for word in (HIGHER, LOWER) if len(by[word])]
             open_ones = by[NOT_SHOWN]
             if len(open_ones):
                 least = would_have_shown([float(value) for value in open_ones["detectable"]])
                 whom = f"{few_names(list(open_ones['method']))}"
                 parts.append(f"no difference shown for {whom} ({least})")
             better = "higher" if comparison.measures[metric].higher_is_better else "lower"
-            text = f"{metric_label(metric)} ({better} is better): {'; '.join(parts)}."
-            result.append(Finding("Methods", text, "plain" if len(open_ones) < len(rows) else "caution"))
+            text = f"{metric_label(metric)}, from {run} to {other} ({better} is better): {'; '.join(parts)}."
+            result.append(Finding("Methods", text))
     return result
 
 
@@ -198,19 +198,17 @@ def _rankings(comparison: Comparison) -> list[Finding]:
     result = []
     for run, other in pairs(comparison):
         rows = comparison.rankings
-        rows = rows[(rows["run"] == run) & (rows["other"] == other) & rows["metric"].isin(_headlines(comparison))]
-        alike, reverse, unclear = [], [], []
-        for row in rows.to_dict("records"):
+        rows = rows[(rows["run"] == run) & (rows["other"] == other) & rows["metric"].isin(comparison.headlines)]
+        alike, reverse, unclear = list[str](), list[str](), list[str]()
+        for row in records(rows):
             if not math.isfinite(row["tau"]):
                 continue
             said = f"{metric_label(str(row['metric']))} (tau {estimate(row['tau'], row['low'], row['high'], 2)})"
             (alike if row["low"] > 0 else reverse if row["high"] < 0 else unclear).append(said)
-        parts = [f"carries over from {run} to {other} on {listing(alike)}"] if alike else []
+        parts = [f"carries over on {listing(alike)}"] if alike else []
         parts += [f"is turned around on {listing(reverse)}"] if reverse else []
         parts += [f"is not shown to carry over on {listing(unclear)}"] if unclear else []
         if parts:
-            text = f"The ranking of methods {'; it '.join(parts)}." if alike or reverse else (
-                f"Between {run} and {other} the ranking of methods {parts[0]}."
-            )  # fmt: skip
+            text = f"Between {run} and {other} the ranking of methods {'; it '.join(parts)}."
             result.append(Finding("Ranking", text, "caution" if unclear or reverse else "plain"))
     return result

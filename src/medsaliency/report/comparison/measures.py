@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medsaliency.report.comparison.contents import Comparison
-from medsaliency.report.comparison.tables import difference, pairs
-from medsaliency.report.wording import interval, method_label, metric_label, number, without_folders
+from medsaliency.report.comparison.contents import Comparison, records
+from medsaliency.report.comparison.tables import cell, difference
+from medsaliency.report.wording import method_label, metric_label, number, without_folders
 
-HEADLINES = 4
-"""Measures whose tables are open; those of others unfold."""
-WIDE, TALL, MARGIN = 200, 10, 5
+WIDE, TALL, MARGIN = 160, 10, 5
 """Units of the drawing of a row: its width, the height of a run, and how far marks stay from the ends."""
 SHAPES = 4
 """Shapes of marks; runs are not told apart by color alone."""
@@ -29,23 +27,26 @@ def measure_tables(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _table(comparison: Comparison, name: str, place: int) -> dict[str, Any]:
     measure = comparison.measures[name]
-    means = comparison.means[comparison.means["metric"] == name].set_index(["method", "run"])
+    means = comparison.means[comparison.means["metric"] == name]
+    estimates = {(row["method"], row["run"]): row for row in records(means)}
     gaps = comparison.differences[comparison.differences["metric"] == name]
-    why = {pair: _shared_reason(gaps, *pair) for pair in pairs(comparison)}
-    between = {(row["run"], row["other"], row["method"]): row for row in gaps.to_dict("records")}
+    apart = untested(comparison)
+    between = {(row["run"], row["other"], row["method"]): row for row in records(gaps)}
     scale = _scale(means)
     rows = []
     for method in comparison.methods:
-        own = [{str(key): cell for key, cell in means.loc[(method, run)].items()} for run in comparison.runs]
-        found = {pair: difference(between[(*pair, method)]) for pair in why}
+        own = [estimates[method, run] for run in comparison.runs]
+        found = {pair: difference(between[(*pair, method)]) for pair in apart}
         rows.append(
             {
                 "method": method_label(method),
                 "control": method in comparison.controls,
-                "cells": [_cell(estimate) for estimate in own],
+                "cells": [cell(estimate["mean"], estimate["low"], estimate["high"]) for estimate in own],
                 "marks": [mark for run, estimate in enumerate(own) if (mark := _mark(run, estimate, scale))],
-                # What keeps all methods from being tested is told once, above the table.
-                "differences": [{**gap, "more": "" if why[pair] else gap["more"]} for pair, gap in found.items()],
+                # That images are not the same is told once, above all tables.
+                "differences": [
+                    {**gap, "more": "" if gap["more"] == apart[pair] else gap["more"]} for pair, gap in found.items()
+                ],
             }
         )
     return {
@@ -56,24 +57,16 @@ def _table(comparison: Comparison, name: str, place: int) -> dict[str, Any]:
         "rows": rows,
         "height": TALL * len(comparison.runs) + 6,
         "ends": [number(end) for end in scale] if scale else [],
-        "notes": [
-            f"{run} and {other} were not tested against each other: {reason}."
-            for (run, other), reason in why.items()
-            if reason
-        ],
     }
 
 
-def _shared_reason(gaps: pd.DataFrame, run: str, other: str) -> str:
-    """Return what keeps all methods of two runs from being tested, empty where that is not one thing."""
-    reasons = set(gaps.loc[(gaps["run"] == run) & (gaps["other"] == other), "reason"])
-    return without_folders(reasons.pop()) if len(reasons) == 1 else ""
-
-
-def _cell(estimate: Mapping[str, float]) -> dict[str, str]:
-    if not math.isfinite(estimate["mean"]):
-        return {"mean": "undefined", "interval": ""}
-    return {"mean": number(estimate["mean"]), "interval": interval(estimate["low"], estimate["high"])}
+def untested(comparison: Comparison) -> dict[tuple[str, str], str]:
+    """Return for every two runs why their images are not the same, empty where they are."""
+    rows = comparison.pairs
+    return {
+        (str(run), str(other)): without_folders(reason)
+        for run, other, reason in zip(rows["run"], rows["other"], rows["reason"], strict=True)
+    }
 
 
 def _scale(means: pd.DataFrame) -> Scale | None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from medsaliency.report.comparison.contents import ACCURACY, Comparison
+from medsaliency.report.comparison.contents import ACCURACY, Comparison, records
 from medsaliency.report.findings.finding import p_value
 from medsaliency.report.trust_card import QUESTIONS, SIGNS, criterion_label
 from medsaliency.report.wording import (
+    UNDEFINED,
     count,
-    estimate,
     interval,
     listing,
     method_label,
@@ -45,6 +45,11 @@ def pairs(comparison: Comparison) -> list[tuple[str, str]]:
     return list(combinations(comparison.runs, 2))
 
 
+def less(run: str, other: str) -> str:
+    """Write the difference of two runs, on one line."""
+    return f"{other}\u00a0−\u00a0{run}"
+
+
 def fact_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """Return each fact with its value in every run, and whether they differ."""
     rows = []
@@ -74,7 +79,7 @@ def left_out(comparison: Comparison) -> list[str]:
     for (kind, runs), own in comparison.left_out.groupby(["kind", "runs"], sort=False):
         names = listing(label[str(kind)](str(name)) for name in own["name"])
         lines.append(
-            f"{'Methods' if kind == 'method' else 'Measures'} of {listing(str(runs).split(', '))} alone: {names}."
+            f"{'Methods' if kind == 'method' else 'Measures'} of {listing(str(runs).split(', '))} only: {names}."
         )
     return lines
 
@@ -97,10 +102,16 @@ def performance_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return [{"name": name, "cells": [_written(cell) for cell in cells]} for name, cells in rows]
 
 
-def _written(found: Mapping[str, Any] | None) -> str:
+def _written(found: Mapping[str, Any] | None) -> dict[str, str]:
     if found is None:
-        return "no such class"
-    return estimate(*(found.get(key) for key in ("value", "low", "high")))
+        return {"mean": "no such class", "interval": ""}
+    return cell(*(found.get(key, math.nan) for key in ("value", "low", "high")))
+
+
+def cell(value: float | None, low: float | None, high: float | None, digits: int = 3) -> dict[str, str]:
+    """Write a value and its interval apart; one that is undefined has none."""
+    text = number(value, digits)
+    return {"mean": text, "interval": "" if text == UNDEFINED else interval(low, high, digits)}
 
 
 def accuracy_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -108,13 +119,13 @@ def accuracy_rows(comparison: Comparison) -> list[dict[str, Any]]:
     rows = comparison.differences[comparison.differences["metric"] == ACCURACY]
     return [
         {
-            "pair": f"{row['other']} − {row['run']}",
+            "pair": less(row["run"], row["other"]),
             "images": f"{count(row['images'], 'image')} of {count(row['patients'], 'patient')}"
             if row["paired"]
             else "",
             **difference(row),
         }
-        for row in rows.to_dict("records")
+        for row in records(rows)
     ]
 
 
@@ -123,12 +134,10 @@ def difference(row: Mapping[str, Any]) -> dict[str, Any]:
     sign, words = WORDS[str(row["verdict"])]
     known = math.isfinite(row["difference"])
     more = without_folders(row["reason"])
-    if row["verdict"] and math.isfinite(row["p_corrected"]):
-        more = f"corrected {p_value(row['p_corrected'])}"
+    if row["verdict"]:
+        more = p_value(row["p_corrected"])
     if row["verdict"] == NOT_SHOWN:
-        least = row["detectable"]
-        could = f"{number(least)} would have been shown" if math.isfinite(least) else "how large it may be is not known"
-        more = f"{more}; {could}"
+        more += f"; detectable {number(row['detectable'])}" if math.isfinite(row["detectable"]) else ""
     return {
         "value": signed(row["difference"]) if known else "",
         "interval": interval(row["low"], row["high"]) if known else "",
@@ -141,13 +150,13 @@ def difference(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def ranking_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """Return for each measure how far every two runs rank the methods alike."""
-    found = {(row["metric"], row["run"], row["other"]): row for row in comparison.rankings.to_dict("records")}
+    found = {(row["metric"], row["run"], row["other"]): row for row in records(comparison.rankings)}
     rows = []
     for name in comparison.measures:
         own = [found[(name, *pair)] for pair in pairs(comparison)]
         cells = [
             {
-                "tau": estimate(row["tau"], row["low"], row["high"], 2) if math.isfinite(row["tau"]) else "undefined",
+                **cell(row["tau"], row["low"], row["high"], 2),
                 "methods": count(row["methods"], "method") if row["methods"] else "",
                 "reason": without_folders(row["reason"]),
             }

@@ -1,4 +1,7 @@
-"""Figures for papers and for the report, one a file; each is drawn from the study's tables, or None without numbers."""
+"""Figures for papers and for the report, one a file; each is drawn from the study's tables.
+
+A figure has as many sheets as it needs, none taller than a page; without numbers it has none.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from medsaliency.report.figures import (
     sanity,
 )
 
-Draw = Callable[[Contents], Figure | None]
+Draw = Callable[[Contents], list[Figure]]
 
 FIGURES: dict[str, Draw] = {
     "distributions": distributions.draw,

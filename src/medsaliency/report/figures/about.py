@@ -89,9 +89,10 @@ ABOUT: dict[str, About] = {
     ),
     "sanity": About(
         "Randomization checks",
-        "A map must change when what the model has learned is taken away: all stages at random, one at a time, or "
-        "training on permuted labels. The margin is the likeness of a method's maps of different images, less that of "
-        "the two maps of one image; an interval above 0 passes.",
+        "A map must change when what the model has learned is taken away: all stages drawn at random, from the output "
+        "to the input (cascading), one stage at a time (independent), or training on permuted labels. Curves show mean "
+        "likeness to the trained model's maps, with intervals from drawing patients. The margin is the likeness of a "
+        "method's maps of different images, less that of the two maps of one image; an interval above 0 passes.",
         (_ADEBAYO, _ARUN),
     ),
     "metric_agreement": About(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from medsaliency.report import verdicts
@@ -19,12 +22,16 @@ from medsaliency.report.wording import method_label
 
 WIDE = 7.2
 """Inches: the width of a page of two columns, 183 mm."""
+TALL = 9.6
+"""Inches: the height of a page for printing, less a line of legend. What is taller goes on to a further sheet."""
 ROW = 0.17
 """Inches of one method's row."""
 INK, MUTED, GRID = "#000000", "#59636e", "#dfe4e9"
 """Text and axes, notes, and the lines behind; the page draws each in its own theme's color."""
 TONES = {"better": "#14866b", "worse": "#c0452f", "not shown": "#7f8a96"}
 """A verdict's color. A second sign goes with it: a filled mark where a difference is shown, a hollow one where not."""
+DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+"""A line's pattern, by how often the colors had been used up before its method."""
 HEADLINE_MEASURES = (
     "evidence", "sic_mean", "aic_mean", "insertion_gain", "deletion_gain", "road", "lesion_auprc", "relevance_mass",
     "pointing_game",
@@ -38,6 +45,8 @@ _RC: dict[Any, Any] = {
     "axes.titlesize": 8,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    # Where a title stands anyway, as nothing is above an axis; else every tick's label is measured to find it out.
+    "axes.titley": 1.0,
     "axes.labelsize": 7,
     "axes.labelcolor": INK,
     "axes.facecolor": "none",
@@ -95,7 +104,10 @@ def canvas(width: float, height: float) -> Figure:
 def svg(figure: Figure, *, background: str = "white") -> str:
     """Return a figure as an SVG file's text: text as text, the same for the same figure on any day."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="svg", facecolor=background, metadata={"Date": None, "Creator": "medsaliency"})
+    figure.set_facecolor(background)
+    # Not by savefig, which draws twice: a figure is laid out whenever it is drawn.
+    metadata = {"Date": None, "Creator": "medsaliency"}
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)  # type: ignore[no-untyped-call]
     return buffer.getvalue().decode("utf-8")
 
 
@@ -103,8 +115,9 @@ def svg(figure: Figure, *, background: str = "white") -> str:
 def pdf(figure: Figure) -> bytes:
     """Return a figure as a PDF file with its fonts embedded as TrueType, without a date."""
     buffer = BytesIO()
+    figure.set_facecolor("white")
     metadata = {"CreationDate": None, "Creator": "medsaliency"}
-    figure.savefig(buffer, format="pdf", facecolor="white", metadata=metadata)
+    FigureCanvasPdf(figure).print_pdf(buffer, metadata=metadata)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 
@@ -119,7 +132,9 @@ def headlines(contents: Contents, most: int = HEADLINES) -> list[str]:
 
     A study without any of :data:`HEADLINE_MEASURES` shows the first of its own. Measures without a value are left out.
     """
-    known = [name for name in verdicts.metrics(contents) if verdicts.has_values(contents, name)]
+    summary = contents.summary
+    valued = set(summary.loc[summary["mean"].notna(), "metric"]) if len(summary) else set()
+    known = [name for name in verdicts.metrics(contents) if name in valued]
     wanted = list(dict.fromkeys(name for name in (verdicts.primary(contents), *HEADLINE_MEASURES) if name in known))
     return (wanted or known)[:most]
 
@@ -132,10 +147,13 @@ def arrow(contents: Contents, metric: str) -> str:
 def method_rows(axis: Axes, drawn: Mapping[str, Style], *, labels: bool = True) -> None:
     """Make the vertical axis a row a method, the first on top, controls in italics."""
     axis.set_ylim(len(drawn) - 0.5, -0.5)
-    axis.set_yticks(range(len(drawn)), [method_label(name) for name in drawn] if labels else [""] * len(drawn))
-    axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     axis.grid(axis="x")
+    if not labels:
+        axis.set_yticks([])
+        return
+    axis.set_yticks(range(len(drawn)), [method_label(name) for name in drawn])
+    axis.tick_params(axis="y", length=0)
     for label, look in zip(axis.get_yticklabels(), drawn.values(), strict=True):
         label.set_fontstyle("italic" if look.control else "normal")
 
@@ -144,15 +162,46 @@ def panels(count: int, columns: int, height: float, *, width: float = WIDE) -> t
     """Return a figure of ``count`` panels of ``height`` inches, ``columns`` a row, and its axes in order."""
     rows = -(-count // columns)
     figure = canvas(width, rows * height)
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel().tolist()
+    axes: list[Axes] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes[count:]:
         axis.set_axis_off()
     return figure, axes[:count]
 
 
+def stacked(heights: Sequence[float], *, width: float = WIDE) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels of those heights, one below the other, and their axes."""
+    figure = canvas(width, sum(heights))
+    ratios = {"height_ratios": list(heights)}
+    return figure, figure.subplots(len(heights), 1, squeeze=False, gridspec_kw=ratios).ravel().tolist()
+
+
+def sheets(heights: Mapping[str, float], columns: int = 1) -> list[list[str]]:
+    """Divide panels, ``columns`` a row, into sheets that fit a page: whole rows, one at least.
+
+    Args:
+        heights: Inches of each panel, in order.
+        columns: Panels that stand side by side.
+
+    Returns:
+        The names of each sheet's panels.
+    """
+    names = list(heights)
+    found: list[list[str]] = []
+    room = 0.0
+    for start in range(0, len(names), columns):
+        row = names[start : start + columns]
+        tall = max(heights[name] for name in row)
+        if not found or tall > room:
+            found.append([])
+            room = TALL
+        found[-1] += row
+        room -= tall
+    return found
+
+
 def columns_for(count: int) -> int:
     """Return how many panels stand side by side: three, or two where that leaves no gap."""
-    return 2 if count in (2, 4) else min(3, count)
+    return 2 if count in (2, 4) else max(1, min(3, count))
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -172,10 +221,35 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
     return heights
 
 
-def interval_mark(axis: Axes, y: float, value: float, low: float, high: float, *, shown: bool, **look: Any) -> None:
-    """Draw an estimate with its interval at height ``y``: filled where something is ``shown``, hollow where not."""
-    color = look.pop("color")
-    if np.isfinite(low) and np.isfinite(high):
-        axis.plot([low, high], [y, y], color=color, linewidth=1.1, solid_capstyle="butt", zorder=2)
-    fill = color if shown else "white"
-    axis.plot([value], [y], color=color, markerfacecolor=fill, linestyle="", zorder=3, **{"marker": "o", **look})
+@dataclass(frozen=True)
+class Mark:
+    """An estimate with its interval at height ``y``: filled where something is ``shown``, hollow where not."""
+
+    y: float
+    value: float
+    low: float
+    high: float
+    shown: bool
+    color: str
+
+
+def interval_marks(axis: Axes, marks: Sequence[Mark], *, marker: str = "o", size: float = 3.5) -> None:
+    """Draw estimates with their intervals, all of one shape; a value that is not a number is left out."""
+    known = [mark for mark in marks if np.isfinite(mark.value)]
+    if not known:
+        return
+    ends = [mark for mark in known if np.isfinite(mark.low) and np.isfinite(mark.high)]
+    level_lines(axis, [(mark.y, mark.low, mark.high) for mark in ends], [mark.color for mark in ends], 1.1, zorder=2)
+    axis.scatter(
+        [mark.value for mark in known], [mark.y for mark in known], s=size**2, marker=marker, zorder=3,
+        c=[mark.color if mark.shown else "white" for mark in known], edgecolors=[mark.color for mark in known],
+        linewidths=1.0,
+    )  # fmt: skip
+
+
+def level_lines(
+    axis: Axes, lines: Sequence[tuple[float, float, float]], colors: Sequence[str], width: float, *, zorder: float
+) -> None:
+    """Draw level lines, (height, from, to) each, in one piece: hundreds of separate lines take seconds."""
+    y, low, high = zip(*lines, strict=True) if lines else ((), (), ())
+    axis.hlines(y, low, high, colors=colors, linewidth=width, capstyle="butt", zorder=zorder)

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from medsaliency.report import verdicts
 from medsaliency.report.contents import Contents
 from medsaliency.report.curves import Style
-from medsaliency.report.figures.canvas import INK, MUTED, WIDE, canvas, drawn_methods, headlines, style
+from medsaliency.report.figures.canvas import INK, MUTED, drawn_methods, headlines, sheets, stacked, style
 from medsaliency.report.wording import method_label, metric_label
 
 LINE, BAR = 0.15, 0.09
@@ -23,28 +24,30 @@ LINE, BAR = 0.15, 0.09
 
 
 @style()
-def draw(contents: Contents) -> Figure | None:
+def draw(contents: Contents) -> list[Figure]:
     """Draw one diagram a headline measure; a bar joins methods that no test tells apart, a dot for each member.
 
     The tests are the pairwise ones, Holm-corrected; a study without them is judged by Nemenyi's critical difference.
     """
     ranks = contents.inference.ranks
     shown = [name for name in headlines(contents) if len(_ranks(ranks, name)) > 1]
-    if not shown:
-        return None
     drawn = drawn_methods(contents)
     joined = {metric: groups(contents, metric) for metric in shown}
-    heights = [
-        0.62 + BAR * len(_levels(joined[metric], _ranks(ranks, metric))) + LINE * -(-len(_ranks(ranks, metric)) // 2)
+    heights = {
+        metric: 0.62
+        + BAR * len(_levels(joined[metric], _ranks(ranks, metric)))
+        + LINE * -(-len(_ranks(ranks, metric)) // 2)
         for metric in shown
-    ]
-    figure = canvas(WIDE, sum(heights))
-    axes = figure.subplots(len(shown), 1, squeeze=False, gridspec_kw={"height_ratios": heights}).ravel()
-    for axis, metric in zip(axes, shown, strict=True):
-        _diagram(axis, _ranks(ranks, metric), joined[metric], drawn)
-        axis.set_title(metric_label(metric))
-        axis.set_title(_note(contents, metric), loc="right", fontsize=6.5, fontweight="normal", color=MUTED)
-    return figure
+    }
+    figures = []
+    for names in sheets(heights):
+        figure, axes = stacked([heights[metric] for metric in names])
+        for axis, metric in zip(axes, names, strict=True):
+            _diagram(axis, _ranks(ranks, metric), joined[metric], drawn)
+            axis.set_title(metric_label(metric))
+            axis.set_title(_note(contents, metric), loc="right", fontsize=6.5, fontweight="normal", color=MUTED)
+        figures.append(figure)
+    return figures
 
 
 def groups(contents: Contents, metric: str) -> list[list[str]]:
@@ -136,10 +139,10 @@ def _diagram(axis: Axes, ranks: Mapping[str, float], bars: list[list[str]], draw
     axis.set(xlim=(first - side, last + side), ylim=(depth, -0.16))
     axis.set_axis_off()
     axis.plot([first, last], [0, 0], color=INK, linewidth=0.8)
-    step = max(1, round((last - first) / 12))
-    for rank in np.arange(first, last + 0.5, step):
-        axis.plot([rank, rank], [0, -0.05], color=INK, linewidth=0.8)
-        axis.text(rank, -0.07, f"{rank:.0f}", ha="center", va="bottom")
+    ticks = np.arange(first, last + 0.5, max(1, round((last - first) / 12)))
+    axis.vlines(ticks, 0, -0.05, color=INK, linewidth=0.8, capstyle="projecting")
+    for rank in ticks:
+        axis.text(rank, -0.07, f"{rank:.0f}", ha="center", va="bottom", in_layout=False)
     for level, line in enumerate(levels, 1):
         for names in line:
             places = [ranks[name] for name in names]
@@ -154,15 +157,19 @@ def _names(
     order = list(ranks)
     half = (len(order) + 1) // 2
     margin = 0.015 * (ends[1] - ends[0])
+    elbows: list[list[tuple[float, float]]] = []
+    colors: list[str] = []
     for left, names in ((True, order[:half]), (False, order[half:][::-1])):
         for place, name in enumerate(names):
             y, rank = top + LINE * (place + 0.5), ranks[name]
             x = ends[0] - margin if left else ends[1] + margin
-            color = drawn[name].color if name in drawn else MUTED
-            axis.plot([rank, rank, x], [0, y, y], color=color, linewidth=0.8, zorder=1)
-            axis.plot([rank], [0], "o", color=color, markersize=3.2, clip_on=False, zorder=3)
+            elbows.append([(rank, 0), (rank, y), (x, y)])
+            colors.append(drawn[name].color if name in drawn else MUTED)
             label, value = method_label(name), f"{rank:.1f}"
             text = f"{label}\u2002{value}" if left else f"{value}\u2002{label}"
             slant = "italic" if name in drawn and drawn[name].control else "normal"
             where = x - margin if left else x + margin
             axis.text(where, y, text, ha="right" if left else "left", va="center", fontstyle=slant)
+    axis.add_collection(LineCollection(elbows, colors=colors, linewidths=0.8, capstyle="projecting", zorder=1))
+    places = [corner[0][0] for corner in elbows]
+    axis.scatter(places, [0] * len(places), s=3.2**2, c=colors, linewidths=1.0, clip_on=False, zorder=3)

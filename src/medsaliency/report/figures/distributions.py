@@ -5,6 +5,8 @@ Weissgerber et al. 2015, doi:10.1371/journal.pbio.1002128.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,8 +23,10 @@ from medsaliency.report.figures.canvas import (
     columns_for,
     drawn_methods,
     headlines,
+    level_lines,
     method_rows,
     panels,
+    sheets,
     style,
 )
 from medsaliency.report.wording import metric_label
@@ -35,23 +39,28 @@ DOTS = 40
 
 
 @style()
-def draw(contents: Contents) -> Figure | None:
+def draw(contents: Contents) -> list[Figure]:
     """Draw dots, box (quartiles, 5 to 95%) and mean of each method's scores, a panel for each headline measure."""
     scores = shared(contents)
     shown = [name for name in headlines(contents) if name in set(scores["metric"])]
-    if not shown:
-        return None
     drawn = drawn_methods(contents, among=[str(name) for name in scores["method"].unique()])
     columns = columns_for(len(shown))
+    height = ROW * len(drawn) + 0.75
+    return [
+        _sheet(contents, scores, drawn, names, columns, height)
+        for names in sheets(dict.fromkeys(shown, height), columns)
+    ]
+
+
+def _sheet(
+    contents: Contents, scores: pd.DataFrame, drawn: Mapping[str, Style], shown: list[str], columns: int, height: float
+) -> Figure:
     most = max(scores.loc[scores["metric"] == metric, "sample"].nunique() for metric in shown)
-    figure, axes = panels(len(shown), columns, ROW * len(drawn) + 0.75)
+    figure, axes = panels(len(shown), columns, height)
     for place, (axis, metric) in enumerate(zip(axes, shown, strict=True)):
         method_rows(axis, drawn, labels=place % columns == 0)
         part = scores[scores["metric"] == metric]
-        for row, (name, look) in enumerate(drawn.items()):
-            values = part.loc[part["method"] == name, "value"].to_numpy(dtype=np.float64)
-            if len(values):
-                _row(axis, row, values, look, name)
+        _rows(axis, {str(name): group.to_numpy() for name, group in part.groupby("method")["value"]}, drawn)
         axis.set_title(metric_label(metric))
         axis.set_xlabel(f"{arrow(contents, metric)}; n = {part['sample'].nunique()} images")
     figure.legend(handles=_key(most), loc="outside lower center", ncols=5)
@@ -82,17 +91,22 @@ def shared(contents: Contents) -> pd.DataFrame:
     return common_images(contents.scores)
 
 
-def _row(axis: Axes, row: int, values: Floats, look: Style, name: str) -> None:
-    dots = np.sort(values)
-    if len(dots) > DOTS:
-        dots = np.quantile(values, (np.arange(DOTS) + 0.5) / DOTS)
-    heights = row + generator(0, "jitter", name).uniform(-0.27, 0.27, len(dots))
-    axis.plot(dots, heights, "o", color=look.color, markersize=2.0, markeredgewidth=0, alpha=0.45, zorder=1)
-    low, first, median, third, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
-    axis.plot([low, high], [row, row], color=look.color, linewidth=0.9, zorder=2)
-    axis.plot([first, third], [row, row], color=look.color, linewidth=4, solid_capstyle="butt", zorder=3)
-    axis.plot([median], [row], "|", color=INK, markersize=6.5, markeredgewidth=1.3, zorder=4)
-    axis.plot([values.mean()], [row], "D", color=INK, markerfacecolor="white", markersize=2.8, zorder=5)
+def _rows(axis: Axes, scores: Mapping[str, Floats], drawn: Mapping[str, Style]) -> None:
+    found = [(row, name, look.color) for row, (name, look) in enumerate(drawn.items()) if name in scores]
+    for row, name, color in found:
+        values = np.sort(scores[name])
+        dots = values if len(values) <= DOTS else np.quantile(values, (np.arange(DOTS) + 0.5) / DOTS)
+        heights = row + generator(0, "jitter", name).uniform(-0.27, 0.27, len(dots))
+        axis.plot(dots, heights, "o", color=color, markersize=2.0, markeredgewidth=0, alpha=0.45, zorder=1)
+    places, colors = [row for row, *_ in found], [color for *_, color in found]
+    low, first, median, third, high = np.transpose(
+        [np.quantile(scores[name], (0.05, 0.25, 0.5, 0.75, 0.95)) for _, name, _ in found]
+    )
+    level_lines(axis, list(zip(places, low, high, strict=True)), colors, 0.9, zorder=2)
+    level_lines(axis, list(zip(places, first, third, strict=True)), colors, 4, zorder=3)
+    axis.plot(median, places, "|", color=INK, markersize=6.5, markeredgewidth=1.3, zorder=4)
+    means = [scores[name].mean() for _, name, _ in found]
+    axis.plot(means, places, "D", color=INK, markerfacecolor="white", markersize=2.8, zorder=5)
 
 
 def _key(most: int) -> list[Line2D]:

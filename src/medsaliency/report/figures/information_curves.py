@@ -11,13 +11,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from medsaliency.report import verdicts
 from medsaliency.report.contents import Contents
 from medsaliency.report.curves import Style
-from medsaliency.report.figures.canvas import GRID, INK, MUTED, WIDE, canvas, drawn_methods, headlines, panels, style
+from medsaliency.report.figures.canvas import (
+    DASHES,
+    GRID,
+    INK,
+    MUTED,
+    WIDE,
+    canvas,
+    drawn_methods,
+    headlines,
+    sheets,
+    style,
+)
 from medsaliency.report.wording import method_label, metric_label
 from medsaliency.statistics.bootstrap import Floats
 
@@ -32,7 +44,6 @@ INFORMATION = {
     "webp_published": "WebP length, as published",
     "mean_published": "mean of both, as published",
 }
-_DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
 def drawable(contents: Contents) -> list[str]:
@@ -42,32 +53,41 @@ def drawable(contents: Contents) -> list[str]:
 
 
 @style()
-def draw(contents: Contents) -> Figure | None:
+def draw(contents: Contents) -> list[Figure]:
     """Draw one small panel a method: its mean curves with bands, over those of all other methods and of random."""
     known = drawable(contents)
     shown = [name for name in headlines(contents) if name in known] or known[:1]
     drawn = drawn_methods(contents, among=_with_curves(contents, shown))
     names = [name for name, look in drawn.items() if not look.control]
-    if not shown or not names:
-        return None
-    cells = [(metric, name) for metric in shown for name in names]
+    if not names:
+        return []
     rows_each = -(-len(names) // 5)
-    columns = -(-len(names) // rows_each)
     height = 1.25 * rows_each + 0.4
-    figure = canvas(WIDE, len(shown) * height + 0.25)
-    heights = [*[height] * len(shown), 0.25]
-    *blocks, foot = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for block, metric in zip(blocks, shown, strict=True):
-        block.suptitle(f"{metric_label(metric)}{_images(contents, metric)}", x=0.01, ha="left", fontweight="bold")
-        axes = block.subplots(rows_each, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axis, (_, name) in zip(axes, [cell for cell in cells if cell[0] == metric], strict=False):
-            _panel(axis, _rows(contents, metric), drawn, name)
-        for axis in axes[len(names) :]:
-            axis.set_axis_off()
-        block.supxlabel(f"Information shown ({information(metric)})", fontsize=7)
-        block.supylabel(AXES.get(metric.partition("_")[0], metric_label(metric)), fontsize=7)
-    foot.legend(handles=_key(), loc="center", ncols=3)
-    return figure
+    figures = []
+    for metrics in sheets(dict.fromkeys(shown, height)):
+        heights = [*[height] * len(metrics), 0.25]
+        figure = canvas(WIDE, sum(heights))
+        *blocks, foot = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for block, metric in zip(blocks, metrics, strict=True):
+            _block(block, contents, metric, drawn, names, rows_each)
+        foot.legend(handles=_key(), loc="center", ncols=3)
+        figures.append(figure)
+    return figures
+
+
+def _block(
+    block: SubFigure, contents: Contents, metric: str, drawn: Mapping[str, Style], names: list[str], rows_each: int
+) -> None:
+    block.suptitle(f"{metric_label(metric)}{_images(contents, metric)}", x=0.01, ha="left", fontweight="bold")
+    columns = -(-len(names) // rows_each)
+    axes = block.subplots(rows_each, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    rows = _rows(contents, metric)
+    for axis, name in zip(axes, names, strict=False):
+        _panel(axis, rows, drawn, name)
+    for axis in axes[len(names) :]:
+        axis.set_axis_off()
+    block.supxlabel(f"Information shown ({information(metric)})", fontsize=7)
+    block.supylabel(AXES.get(metric.partition("_")[0], metric_label(metric)), fontsize=7)
 
 
 @style()
@@ -78,13 +98,15 @@ def overlay(contents: Contents, metric: str) -> Figure:
     """
     rows = _rows(contents, metric)
     drawn = drawn_methods(contents, among=list(rows))
-    figure, (axis,) = panels(1, 1, 2.9, width=4.4)
+    # Room for two lines of label and one of ticks, which are the same in each of these charts: nothing to lay out.
+    figure = Figure(figsize=(4.4, 2.9), dpi=72)
+    axis = figure.add_axes((0.131, 0.136, 0.84, 0.843))
     # Controls first, so that they lie behind.
     for name in sorted(drawn, key=lambda name: not drawn[name].control):
         look = drawn[name]
         x, mean, median, low, high = thinned(rows[name])
         axis.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0, gid=f"series:band:{name}")
-        dashes = _DASHES[look.turn % len(_DASHES)]
+        dashes = DASHES[look.turn % len(DASHES)]
         axis.plot(x, mean, color=look.color, linestyle=dashes, linewidth=1.5, gid=f"series:mean:{name}")
         axis.plot(x, median, color=look.color, linestyle=":", linewidth=1, gid=f"series:median:{name}")
     _frame(axis)
@@ -141,10 +163,9 @@ def _frame(axis: Axes) -> None:
 
 
 def _panel(axis: Axes, rows: Mapping[str, Mapping[str, Any]], drawn: Mapping[str, Style], name: str) -> None:
-    for other in rows:
-        if other != name and other != verdicts.RANDOM and other in drawn:
-            x, mean, *_ = thinned(rows[other], 16)
-            axis.plot(x, mean, color="#c3cad1", linewidth=0.5)
+    others = [other for other in rows if other not in (name, verdicts.RANDOM) and other in drawn]
+    behind = [np.column_stack(thinned(rows[other], 16)[:2]) for other in others]
+    axis.add_collection(LineCollection(behind, colors="#c3cad1", linewidths=0.5))
     if verdicts.RANDOM in rows:
         x, mean, *_ = thinned(rows[verdicts.RANDOM])
         axis.plot(x, mean, color=MUTED, linewidth=0.9, linestyle=(0, (3, 1.2)))

@@ -59,4 +59,4 @@ def _numbers(axis: Axes, values: Floats) -> None:
     for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
         ink = "#111418" if light[row, column] else "#fcfdfd"
         text = f"{values[row, column]:.2f}".replace("-", "−")
-        axis.text(column, row, text, ha="center", va="center", fontsize=5.5, color=ink)
+        axis.text(column, row, text, ha="center", va="center", fontsize=5.5, color=ink, in_layout=False)

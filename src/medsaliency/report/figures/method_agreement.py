@@ -17,11 +17,11 @@ from medsaliency.statistics.bootstrap import Floats
 
 
 @style()
-def draw(contents: Contents) -> Figure | None:
+def draw(contents: Contents) -> list[Figure]:
     """Draw the matrix of mean Spearman correlations of two methods' maps, in clustered order."""
     names, values = matrix(contents)
     if len(names) < 2:
-        return None
+        return []
     side = min(WIDE, 2.6 + 0.26 * len(names))
     figure = canvas(side, side * 0.86)
     axis = figure.subplots()
@@ -31,7 +31,7 @@ def draw(contents: Contents) -> Figure | None:
     controls = drawn_methods(contents)
     for tick, name in zip(axis.get_yticklabels(), names, strict=True):
         tick.set_fontstyle("italic" if name in controls and controls[name].control else "normal")
-    return figure
+    return [figure]
 
 
 def matrix(contents: Contents) -> tuple[list[str], Floats]:

@@ -17,11 +17,11 @@ from medsaliency.statistics.bootstrap import Floats
 
 
 @style()
-def draw(contents: Contents) -> Figure | None:
+def draw(contents: Contents) -> list[Figure]:
     """Draw the matrix of Spearman correlations of measures: of methods' means above the diagonal, on an image below."""
     names, values = matrix(contents)
     if len(names) < 2:
-        return None
+        return []
     side = min(WIDE, 2.6 + 0.26 * len(names))
     figure = canvas(side, side * 0.86)
     axis = figure.subplots()
@@ -33,7 +33,7 @@ def draw(contents: Contents) -> Figure | None:
         fontweight="normal",
         fontsize=7,
     )
-    return figure
+    return [figure]
 
 
 def matrix(contents: Contents) -> tuple[list[str], Floats]:

@@ -6,13 +6,16 @@ Laird and Ware 1982, doi:10.2307/2529876.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medsaliency.report import verdicts
 from medsaliency.report.contents import Contents
-from medsaliency.report.figures.canvas import INK, MUTED, ROW, WIDE, canvas, interval_mark, style
+from medsaliency.report.figures.canvas import INK, MUTED, ROW, WIDE, Mark, interval_marks, sheets, stacked, style
 from medsaliency.report.wording import method_label, metric_label
 
 TERMS = {
@@ -41,29 +44,36 @@ def row_label(term: str, level: str) -> str:
 
 
 @style()
-def draw(contents: Contents) -> Figure | None:
+def draw(contents: Contents) -> list[Figure]:
     """Draw a forest a measure: each coefficient in the measure's own units, filled where its own p is below alpha."""
     parts = coefficients(contents)
-    if not parts:
-        return None
-    heights = [ROW * len(part) + 0.75 for part in parts.values()]
-    figure = canvas(WIDE * 0.8, sum(heights))
-    axes = figure.subplots(len(parts), 1, squeeze=False, gridspec_kw={"height_ratios": heights}).ravel()
-    for axis, (metric, part) in zip(axes, parts.items(), strict=True):
-        axis.axvline(0, color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)), zorder=1)
-        for row, numbers in enumerate(part.to_dict("records")):
-            shown = math.isfinite(numbers["p"]) and numbers["p"] <= verdicts.alpha(contents)
-            ends = (numbers["estimate"], numbers["low"], numbers["high"])
-            interval_mark(axis, row, *ends, shown=shown, color=INK if shown else MUTED)
-        labels = [row_label(str(term), str(level)) for term, level in zip(part["term"], part["level"], strict=True)]
-        axis.set_yticks(range(len(part)), labels)
-        axis.set_ylim(len(part) - 0.5, -0.5)
-        axis.tick_params(axis="y", length=0)
-        axis.spines["left"].set_visible(False)
-        axis.grid(axis="x")
-        axis.set_title(metric_label(metric))
-        axis.set_xlabel(
-            "difference of the score; of a quantity, for one standard deviation more\n"
-            f"(filled: the coefficient's own p is at most {verdicts.alpha(contents):g})"
-        )
-    return figure
+    heights = {metric: ROW * len(part) + 0.75 for metric, part in parts.items()}
+    figures = []
+    for names in sheets(heights):
+        figure, axes = stacked([heights[metric] for metric in names], width=WIDE * 0.8)
+        for axis, metric in zip(axes, names, strict=True):
+            axis.set_title(metric_label(metric))
+            _forest(axis, parts[metric], verdicts.alpha(contents))
+        figures.append(figure)
+    return figures
+
+
+def _forest(axis: Axes, part: pd.DataFrame, level: float) -> None:
+    axis.axvline(0, color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)), zorder=1)
+    interval_marks(axis, [_mark(row, numbers, level) for row, numbers in enumerate(part.to_dict("records"))])
+    labels = [row_label(str(term), str(level)) for term, level in zip(part["term"], part["level"], strict=True)]
+    axis.set_yticks(range(len(part)), labels)
+    axis.set_ylim(len(part) - 0.5, -0.5)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    axis.grid(axis="x")
+    axis.set_xlabel(
+        "difference of the score; of a quantity, for one standard deviation more\n"
+        f"(filled: the coefficient's own p is at most {level:g})"
+    )
+
+
+def _mark(row: int, numbers: Mapping[Any, Any], level: float) -> Mark:
+    shown = math.isfinite(numbers["p"]) and numbers["p"] <= level
+    ends = (numbers["estimate"], numbers["low"], numbers["high"])
+    return Mark(row, *ends, shown=shown, color=INK if shown else MUTED)

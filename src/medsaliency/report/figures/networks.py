@@ -6,19 +6,25 @@ Arun et al. 2021, doi:10.1148/ryai.2021200267.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from medsaliency.report.contents import Contents
+from medsaliency.report.curves import Style
 from medsaliency.report.figures.canvas import (
     INK,
     ROW,
+    Mark,
     columns_for,
     drawn_methods,
-    interval_mark,
+    interval_marks,
     method_rows,
     panels,
+    sheets,
     style,
 )
 from medsaliency.report.wording import LIKENESS
@@ -27,29 +33,32 @@ WORDS = {"repeatability": "Repeatability", "reproducibility": "Reproducibility"}
 
 
 @style()
-def draw(contents: Contents) -> Figure | None:
+def draw(contents: Contents) -> list[Figure]:
     """Draw a panel a kind and likeness: maps of one image by two networks, and (cross) of two images by one network."""
     table = contents.inference.networks
-    if table.empty:
-        return None
     drawn = drawn_methods(contents, among=[str(name) for name in table["method"].unique()])
-    parts = list(table.groupby(["kind", "measure"], sort=False))
+    parts = {f"{kind} {measure}": part for (kind, measure), part in table.groupby(["kind", "measure"], sort=False)}
     columns = columns_for(len(parts))
-    figure, axes = panels(len(parts), columns, ROW * len(drawn) + 0.75)
-    for place, (axis, ((kind, measure), part)) in enumerate(zip(axes, parts, strict=True)):
-        method_rows(axis, drawn, labels=place % columns == 0)
-        known = {str(numbers["method"]): numbers for numbers in part.to_dict("records")}
-        for row, (name, look) in enumerate(drawn.items()):
-            numbers = known.get(name)
-            if numbers is not None and math.isfinite(numbers["value"]):
-                ends = (numbers["value"], numbers["low"], numbers["high"])
-                interval_mark(axis, row, *ends, shown=True, color=look.color)
-                axis.plot([numbers["two_images"]], [row], "x", color=INK, markersize=3.5)
-        axis.set_title(WORDS.get(str(kind), str(kind)))
-        images = part["images"].max()
-        axis.set_xlabel(f"{LIKENESS.get(str(measure), measure)} of two maps; n = {images:.0f} images")
-    figure.legend(handles=_key(), loc="outside lower center", ncols=2)
-    return figure
+    height = ROW * len(drawn) + 0.85
+    figures = []
+    for names in sheets(dict.fromkeys(parts, height), columns):
+        figure, axes = panels(len(names), columns, height)
+        for place, (axis, name) in enumerate(zip(axes, names, strict=True)):
+            method_rows(axis, drawn, labels=place % columns == 0)
+            _panel(axis, parts[name], drawn)
+        figure.legend(handles=_key(), loc="outside lower center", ncols=2)
+        figures.append(figure)
+    return figures
+
+
+def _panel(axis: Axes, part: pd.DataFrame, drawn: Mapping[str, Style]) -> None:
+    known = {str(row["method"]): row for row in part.to_dict("records") if math.isfinite(row["value"])}
+    found = [(row, known[name], look.color) for row, (name, look) in enumerate(drawn.items()) if name in known]
+    interval_marks(axis, [Mark(row, n["value"], n["low"], n["high"], True, color) for row, n, color in found])
+    axis.plot([n["two_images"] for _, n, _ in found], [row for row, *_ in found], "x", color=INK, markersize=3.5)
+    kind, measure = str(part["kind"].iloc[0]), str(part["measure"].iloc[0])
+    axis.set_title(WORDS.get(kind, kind))
+    axis.set_xlabel(f"{LIKENESS.get(measure, measure)} of two maps\nn = {part['images'].max():.0f} images")
 
 
 def _key() -> list[Line2D]:

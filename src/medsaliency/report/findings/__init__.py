@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from medsaliency.report.contents import Contents
 from medsaliency.report.findings.agreement import map_agreement, measure_agreement, repeated_scores
-from medsaliency.report.findings.comparison import against_controls, differences, other_differences, other_measures
+from medsaliency.report.findings.comparison import against_controls, differences, other_measures, published
 from medsaliency.report.findings.dependence import dependence
 from medsaliency.report.findings.finding import Finding
 from medsaliency.report.findings.lesions import lesions, pointing
 from medsaliency.report.findings.limits import exclusions, few, missed, noise, not_asked, smoothness
-from medsaliency.report.findings.model import accuracy, calibration, patients
-from medsaliency.report.findings.reliance import checks, failing, reliable, unproven
+from medsaliency.report.findings.model import calibration, patients
+from medsaliency.report.findings.reliance import checks, failing, noise_only, reliable, unproven
 from medsaliency.report.findings.shortcut import attribution_on_marker, marker
 from medsaliency.report.findings.summary import summary
 
@@ -21,10 +21,10 @@ __all__ = ["SUMMARY", "Finding", "findings"]
 SUMMARY = "In short"
 GROUPS = {
     SUMMARY: (summary,),
-    "The model": (accuracy, calibration, patients),
-    "Which methods may be relied on": (reliable, unproven, failing, checks),
+    "The model": (calibration, patients),
+    "Which methods may be relied on": (reliable, noise_only, unproven, failing, checks),
     "What the model looks at": (marker, attribution_on_marker, lesions, pointing),
-    "How the methods compare": (differences, against_controls, other_measures, other_differences),
+    "How the methods compare": (differences, against_controls, other_measures, published),
     "What the scores depend on": (dependence, measure_agreement, map_agreement, repeated_scores),
     "What could not be shown": (missed, not_asked, noise, smoothness, few, exclusions),
 }

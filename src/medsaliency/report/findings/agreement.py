@@ -6,6 +6,7 @@ from medsaliency.report.contents import Contents
 from medsaliency.report.findings.finding import Finding, Tone, known, p_value
 from medsaliency.report.verdicts import alpha
 from medsaliency.report.wording import estimate, listing, method_label, metric_label, number
+from medsaliency.statistics.trust import PARTS
 
 FAMILIES = {
     "faithfulness": "measures of faithfulness",
@@ -42,6 +43,8 @@ def measure_agreement(contents: Contents) -> list[Finding]:
         text += f" Not shown to rank the methods alike: {listing(open_)}."
     if silent:
         text += f" Not tested: {listing(silent)}."
+    if shown and PARTS.intersection(contents.measures):
+        text += " Measures that share a computation agree the more for it."
     tone: Tone = "caution" if open_ else "plain"
     return [Finding("Agreement of measures", text.strip(), tone)] if text else []
 

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 from medsaliency.report.contents import Contents
 from medsaliency.report.findings.finding import (
+    SHOWN_NUMBERS,
     Finding,
-    detectable,
-    grouped,
     known,
+    maps_of,
     names,
     p_value,
     scored,
+    these,
+    unit,
     verb,
     would_have_shown,
 )
 from medsaliency.report.verdicts import (
     RANDOM,
+    Verdict,
     against_verdicts,
     all_compared,
     alpha,
@@ -25,10 +28,13 @@ from medsaliency.report.verdicts import (
     explanations,
     has_values,
     localization,
+    metrics,
     of_family,
     primary,
+    undefined_images,
 )
-from medsaliency.report.wording import count, listing, method_label, metric_label, number
+from medsaliency.report.wording import count, listing, method_label, metric_label, number, percent
+from medsaliency.statistics.trust import PARTS
 from medsaliency.types import Family
 
 FAMILIES: dict[Family, str] = {
@@ -37,11 +43,33 @@ FAMILIES: dict[Family, str] = {
     "localization": "Localization",
 }
 """Families in which a better score than random speaks for a map; concentration by itself does not."""
+CLAUSES: dict[Verdict, str] = {
+    "better": "better than",
+    "open": "not shown to be better than",
+    "worse": "worse than",
+    "undefined": "without values to compare with",
+}
 
 
 def headlines(contents: Contents) -> list[str]:
     """Return the measures that are told in full: the primary one and the one of lesions, as far as they have values."""
     return [name for name in dict.fromkeys((primary(contents), localization(contents))) if has_values(contents, name)]
+
+
+def as_published(contents: Contents) -> list[str]:
+    """Return the published information curves that have values, less one that the study reads first."""
+    found = [name for name in metrics(contents) if name.endswith("_published") and has_values(contents, name)]
+    return [name for name in found if name not in headlines(contents)]
+
+
+def asked(contents: Contents, family: Family) -> list[str]:
+    """Return the measures of ``family`` that methods are compared with random maps on, beside those told in full.
+
+    Left out are published curves, of which there is one sentence, and parts of a measure that is itself in the study.
+    """
+    left_out = {*headlines(contents), *as_published(contents), *PARTS}
+    names_ = [name for name in of_family(contents, family) if name not in left_out and has_values(contents, name)]
+    return [name for name in names_ if RANDOM in controls_against(contents, name)]
 
 
 def differences(contents: Contents) -> list[Finding]:
@@ -58,14 +86,14 @@ def differences(contents: Contents) -> list[Finding]:
             text = f"Whether methods differ on {label} was not tested: {row['reason'] or 'the reason is not known'}."
             result.append(Finding(topic, text, "caution"))
             continue
-        test = f"Friedman's test over {count(row['patients'], 'patient')}, corrected {p_value(row['p_corrected'])}"
-        many = f"{row['methods']:.0f} methods{' and controls' if contents.controls else ''}"
+        test = f"Friedman's test over {count(row['patients'], unit(contents))}, corrected {p_value(row['p_corrected'])}"
+        many = f"{row['methods']:.0f} methods"
         if row["p_corrected"] > alpha(contents):
             text = f"That the {many} differ on {label} is not shown ({test})."
             result.append(Finding(topic, text, "caution"))
             continue
         agree = (
-            f"; patients rank them with a Kendall's W of {number(row['kendall_w'], 2)}"
+            f"; {unit(contents)}s rank them with a Kendall's W of {number(row['kendall_w'], 2)}"
             if known(row["kendall_w"])
             else ""
         )
@@ -82,7 +110,10 @@ def leader(contents: Contents, metric: str) -> str | None:
 
 
 def against_leader(contents: Contents, metric: str) -> dict[str, tuple[str, float]]:
-    """Return for each method compared with the leader the leader's verdict, and the detectable difference."""
+    """Return for each explanation compared with the leader the leader's verdict, and the detectable difference.
+
+    Controls are left out: they have a test of their own, and a pair would be judged twice.
+    """
     first, table = leader(contents, metric), contents.inference.pairwise
     turned = {"better": "worse", "worse": "better"}
     result: dict[str, tuple[str, float]] = {}
@@ -91,7 +122,7 @@ def against_leader(contents: Contents, metric: str) -> dict[str, tuple[str, floa
             result[str(row["other"])] = (str(row["verdict"]), float(row["detectable"]))
         elif row["other"] == first:
             result[str(row["method"])] = (turned.get(row["verdict"], "not shown"), float(row["detectable"]))
-    return result
+    return {name: judged for name, judged in result.items() if name not in contents.controls}
 
 
 def _leading(contents: Contents, metric: str) -> str:
@@ -99,113 +130,135 @@ def _leading(contents: Contents, metric: str) -> str:
     if first is None or not judged:
         return ""
     peers = [name for name, (verdict, _) in judged.items() if verdict not in ("better", "worse")]
-    own = [name for name in peers if name not in contents.controls]
-    controls = [name for name in peers if name in contents.controls]
     above = [name for name, (verdict, _) in judged.items() if verdict == "worse"]
+    below = [name for name, (verdict, _) in judged.items() if verdict == "better"]
     text = f" {method_label(first)} has the best mean rank of the methods."
-    if own:
-        text += f" Not shown to differ from it: {names(own)}."
-    if controls:
-        text += (
-            f" The {verb(controls, 'control', 'controls')} {names(controls)} {verb(controls, 'is', 'are')} not shown"
-        )
-        text += " to differ from it either."
     if peers:
-        text += f" Between them {would_have_shown([judged[name][1] for name in peers])}."
+        many = len(peers) > SHOWN_NUMBERS and not above and not below
+        text += f" Not shown to differ from it: {f'the other {len(peers)}' if many else names(peers)};"
+        text += f" between them {would_have_shown([judged[name][1] for name in peers])}."
     if above:
         text += f" Pair by pair {names(above)} {verb(above, 'is', 'are')} shown to be better."
-    beaten = len(judged) - len(peers) - len(above)
-    return text + (f" It is shown to be better than the other {beaten}." if beaten and (peers or above) else
-                   " It is shown to be better than all others." if beaten else "")  # fmt: skip
-
-
-def other_differences(contents: Contents) -> list[Finding]:
-    """Name the other measures on which methods are shown to differ, and those on which they are not."""
-    table = contents.inference.friedman
-    rest = table[~table["metric"].isin(headlines(contents))]
-    shown = [metric_label(str(m)) for m in rest.loc[rest["p_corrected"] <= alpha(contents), "metric"]]
-    open_ = [metric_label(str(m)) for m in rest.loc[rest["p_corrected"] > alpha(contents), "metric"]]
-    undefined = [metric_label(str(m)) for m in rest.loc[rest["p_corrected"].isna(), "metric"]]
-    parts = [f"Methods differ on {listing(shown)}."] if shown else []
-    parts += [f"No difference is shown on {listing(open_)}."] if open_ else []
-    parts += [f"Not tested: {listing(undefined)}."] if undefined else []
-    return [Finding("Other measures", " ".join(parts), "caution" if open_ or undefined else "plain")] if parts else []
+    if below:
+        whom = names(below) if peers or above else "all other methods"
+        text += f" It is shown to be better than {whom}."
+    return text
 
 
 def against_controls(contents: Contents) -> list[Finding]:
-    """State who is better than each control on the primary measure."""
-    metric = primary(contents)
+    """State who is better than which controls on the primary measure."""
+    return against(contents, primary(contents), metric_label(primary(contents)))
+
+
+def against(contents: Contents, metric: str, topic: str) -> list[Finding]:
+    """State of the methods with the same verdicts against all controls together what these are.
+
+    Each method is named once, with its mean. What the sample would have shown stands beside what it did not.
+    """
     controls = controls_against(contents, metric)
-    return [finding for control in controls for finding in against(contents, metric, control, metric_label(metric))]
+    judged = {control: against_verdicts(contents, metric, control) for control in controls}
+    alike: dict[tuple[Verdict, ...], list[str]] = {}
+    for method in explanations(contents) if controls else ():
+        alike.setdefault(tuple(judged[control][method] for control in controls), []).append(method)
+    ordered = sorted(alike.items(), key=lambda item: -item[0].count("better"))
+    return [_pattern(contents, metric, topic, dict(zip(controls, one, strict=True)), who) for one, who in ordered]
 
 
-def against(contents: Contents, metric: str, control: str, topic: str) -> list[Finding]:
-    """State who is better than ``control`` on ``metric``, of whom it is not shown, and who is worse."""
-    judged = grouped(against_verdicts(contents, metric, control))
-    better, rest, worse, undefined = (judged[name] for name in ("better", "open", "worse", "undefined"))
-    whom, label, result = _maps_of(control), metric_label(metric), []
-    if better:
-        text = f"Better than {whom} on {label}: {scored(contents, better, metric)}."
-        result.append(Finding(topic, text + _most(contents, better, metric, control), "support"))
-    if rest:
-        text = f"Not shown to be better than {whom} on {label}: {scored(contents, rest, metric)}"
-        result.append(Finding(topic, f"{text}; {detectable(contents, rest, metric, control)}.", "caution"))
-    if worse:
-        result.append(Finding(topic, f"Worse than {whom} on {label}: {scored(contents, worse, metric)}.", "caution"))
-    if undefined:
-        text = f"Cannot be compared with {whom} on {label}: {names(undefined)}."
-        result.append(Finding(topic, text, "caution"))
-    return result
+def _pattern(
+    contents: Contents, metric: str, topic: str, verdicts: dict[str, Verdict], methods: Sequence[str]
+) -> Finding:
+    """One finding of the methods that have these verdicts, by control."""
+    by = {word: [control for control, own in verdicts.items() if own == word] for word in CLAUSES}
+    rows = {control: all_compared(contents, metric, control) for control in verdicts}
+
+    def cells(word: Verdict, key: str) -> list[float]:
+        return [float(rows[control][method][key]) for control in by[word] for method in methods]
+
+    clauses = []
+    for word, start in CLAUSES.items():
+        if by[word]:
+            clause = f"{start} {listing(map(maps_of, by[word]), 'or' if word == 'open' else 'and')}"
+            clauses.append(clause + (_at_most(cells(word, "p_corrected")) if word in ("better", "worse") else ""))
+    said = "; ".join(clauses)
+    text = f"On {metric_label(metric)} {said}: {scored(contents, methods, metric)}."
+    if by["open"]:
+        least = would_have_shown(cells("open", "detectable"))
+        text += f" {least[0].upper()}{least[1:]}."
+    return Finding(topic, text, "support" if len(by["better"]) == len(verdicts) else "caution")
 
 
-def _most(contents: Contents, better: Sequence[str], metric: str, control: str) -> str:
-    """The largest corrected p of the methods named: all of them are at or below it."""
-    rows = all_compared(contents, metric, control)
-    ps = [float(rows[name]["p_corrected"]) for name in better if known(rows[name]["p_corrected"])]
-    return f" Corrected {p_value(max(ps))}{' at most' if len(ps) > 1 and max(ps) >= 0.001 else ''}." if ps else ""
+def _at_most(ps: Sequence[float]) -> str:
+    """The largest corrected p: all of the rest are at or below it."""
+    largest = max((p for p in ps if known(p)), default=None)
+    if largest is None:
+        return ""
+    return f" (corrected {p_value(largest)}{' at most' if len(ps) > 1 and largest >= 0.001 else ''})"
 
 
-def _maps_of(control: str) -> str:
-    words = {RANDOM: "random maps", "edge": "the edge map", "center_gaussian": "the center map"}
-    return words.get(control, f"the control {method_label(control)}")
+def beating(contents: Contents, metric: str) -> tuple[list[str], int]:
+    """Return who is shown to be better than random maps on ``metric``, and how many methods could be compared."""
+    verdicts = against_verdicts(contents, metric)
+    better = [method for method, verdict in verdicts.items() if verdict == "better"]
+    return better, sum(verdict != "undefined" for verdict in verdicts.values())
+
+
+def separates(contents: Contents, metric: str) -> bool:
+    """Tell whether at least half of the methods that can be compared are shown to be better than random maps."""
+    better, compared = beating(contents, metric)
+    return compared == 0 or 2 * len(better) >= compared
 
 
 def other_measures(contents: Contents) -> list[Finding]:
-    """State family by family who is better than random on all, some or none of the other measures, and who is worse."""
+    """State family by family who is better than random maps on which other measures, and who is worse.
+
+    Measures on which random maps hold up against most methods are told among the limits.
+    """
     result = []
     for family, topic in FAMILIES.items():
-        asked = [name for name in of_family(contents, family) if name not in headlines(contents)]
-        asked = [name for name in asked if RANDOM in controls_against(contents, name) and has_values(contents, name)]
-        if asked and explanations(contents):
-            result += _family(contents, asked, topic)
+        told = [name for name in asked(contents, family) if separates(contents, name)]
+        if told and explanations(contents):
+            result.append(_family(contents, told, topic))
     return result
 
 
-def _family(contents: Contents, asked: Sequence[str], topic: str) -> list[Finding]:
+def _family(contents: Contents, told: Sequence[str], topic: str) -> Finding:
     wins: dict[tuple[str, ...], list[str]] = {}
     losses: dict[tuple[str, ...], list[str]] = {}
-    verdicts = {name: against_verdicts(contents, name) for name in asked}
+    verdicts = {name: against_verdicts(contents, name) for name in told}
     for method in explanations(contents):
-        wins.setdefault(tuple(name for name in asked if verdicts[name][method] == "better"), []).append(method)
-        losses.setdefault(tuple(name for name in asked if verdicts[name][method] == "worse"), []).append(method)
-    which = f"all {len(asked)} measures" if len(asked) > 1 else metric_label(asked[0])
-    result = []
-    if everywhere := wins.pop(tuple(asked), []):
-        result.append(Finding(topic, f"Better than random maps on {which}: {names(everywhere)}.", "support"))
-    nowhere = wins.pop((), [])
-    for won, methods in wins.items():
-        on = listing(map(metric_label, won))
-        lost = listing(metric_label(name) for name in asked if name not in won)
-        text = f"{names(methods)} {verb(methods, 'is', 'are')} better than random maps on {on}"
-        result.append(Finding(topic, f"{text}, and not shown to be on {lost}.", "caution"))
-    if nowhere:
-        on = metric_label(asked[0]) if len(asked) == 1 else f"any of {len(asked)} measures"
-        result.append(Finding(topic, f"Not shown to be better than random maps on {on}: {names(nowhere)}.", "caution"))
+        wins.setdefault(tuple(name for name in told if verdicts[name][method] == "better"), []).append(method)
+        losses.setdefault(tuple(name for name in told if verdicts[name][method] == "worse"), []).append(method)
     losses.pop((), None)
-    worse = [f"{names(methods)} (on {listing(map(metric_label, on))})" for on, methods in losses.items()]
-    if worse:
-        result.append(Finding(topic, f"Worse than random maps: {listing(worse)}.", "caution"))
-    return result
+    parts = []
+    for won, methods in sorted(wins.items(), key=lambda item: -len(item[0])):
+        lost = listing((metric_label(name) for name in told if name not in won), "or")
+        if won:
+            end = f", not shown to be on {lost}" if lost else ""
+            parts.append(
+                f"Better than random maps on {listing(map(metric_label, won))}{end}: {these(contents, methods)}."
+            )
+        else:
+            parts.append(f"Not shown to be better than random maps on {lost}: {these(contents, methods)}.")
+    if losses:
+        worse = listing(f"{names(methods)} (on {listing(map(metric_label, on))})" for on, methods in losses.items())
+        parts.append(f"Worse than random maps: {worse}.")
+    everywhere = list(wins) == [tuple(told)]
+    return Finding(topic, " ".join(parts), "support" if everywhere else "caution")
+
+
+def published(contents: Contents) -> list[Finding]:
+    """Say once why nothing is concluded from information curves as they were published, and what they lose."""
+    found = as_published(contents)
+    if not found:
+        return []
+    lost = [missing / images for missing, images in (undefined_images(contents, None, name) for name in found)]
+    low, high = percent(min(lost)), percent(max(lost))
+    share = low if low == high else f"{low} to {high}"
+    text = (
+        f"Nothing is concluded from {count(len(found), 'information curve')} as published: where the truth was known,"
+        f" such curves did not dependably tell it from noise. Here they are undefined on {share} of the images."
+    )
+    return [Finding("Published curves", text, "caution")]
 
 
 def undecided(contents: Contents, metric: str) -> tuple[int, list[float]]:

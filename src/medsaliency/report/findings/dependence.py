@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from medsaliency.report.contents import Contents
-from medsaliency.report.findings.finding import Finding, known, p_value
+from medsaliency.report.findings.finding import Finding, known, p_value, verb
 from medsaliency.report.verdicts import alpha
 from medsaliency.report.wording import interval, listing, metric_label, signed
 
@@ -26,8 +28,8 @@ STEP = {
 
 
 def dependence(contents: Contents) -> list[Finding]:
-    """State for each measure asked which terms it depends on, and which it is not shown to."""
-    result = []
+    """State for the measures asked which terms they depend on, and which they are not shown to."""
+    alike: dict[tuple[tuple[str, ...], ...], list[str]] = {}
     table = contents.inference.mixed_terms
     for metric, rows in table.groupby("metric", sort=False):
         shown, open_, silent = [], [], []
@@ -40,14 +42,21 @@ def dependence(contents: Contents) -> list[Finding]:
                 shown.append(f"{word} ({effect}corrected {p_value(row['p_corrected'])})")
             else:
                 open_.append(word)
-        label = metric_label(str(metric))
-        text = f"{label} depends on {listing(shown)}." if shown else ""
-        if open_:
-            text += f" {'It' if shown else label} is not shown to depend on {listing(open_)}."
-        if silent:
-            text += f" Not asked of {label}: {listing(silent)}."
-        result.append(Finding(f"{label} by image", text.strip()))
-    return result
+        alike.setdefault((tuple(shown), tuple(open_), tuple(silent)), []).append(metric_label(str(metric)))
+    return [_told(labels, *said) for said, labels in alike.items()]
+
+
+def _told(labels: list[str], shown: Sequence[str], open_: Sequence[str], silent: Sequence[str]) -> Finding:
+    """One finding of all measures of which the same is said."""
+    which, parts = listing(labels), []
+    if shown:
+        parts.append(f"{which} {verb(labels, 'depends', 'each depend')} on {listing(shown)}.")
+    if open_:
+        who = verb(labels, "It is", "They are") if shown else f"{which} {verb(labels, 'is', 'are')}"
+        parts.append(f"{who} not shown to depend on {listing(open_, 'or')}.")
+    if silent:
+        parts.append(f"Not asked of {which}: {listing(silent)}.")
+    return Finding(f"{which} by image" if len(labels) == 1 else "Scores by image", " ".join(parts))
 
 
 def _coefficient(contents: Contents, metric: str, term: str) -> str:

@@ -9,14 +9,18 @@ from numbers import Real
 from typing import Any, Literal
 
 from medsaliency.report.contents import Contents
-from medsaliency.report.verdicts import Verdict, all_compared, row
-from medsaliency.report.wording import estimate, listing, method_label, number, percent
+from medsaliency.report.verdicts import RANDOM, explanations, patients_known, row
+from medsaliency.report.wording import NO_SPREAD, estimate, has_width, listing, method_label, number, percent
 
 Tone = Literal["plain", "support", "caution"]
 SHOWN_NUMBERS = 6
 """Names of which a sentence gives each its numbers; the tables hold those of more."""
+EXCEPTED = 3
+"""Names that a sentence leaves out of all methods."""
 NAMED = 4
 """Names that a sentence of the summary lists."""
+UNCHECKED = 10
+"""With fewer patients than this, how often an interval holds the truth is not known (docs/explanation/intervals.md)."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,26 @@ def names(methods: Iterable[str]) -> str:
     return listing(method_label(name) for name in methods)
 
 
+def these(contents: Contents, methods: Sequence[str]) -> str:
+    """List methods, or where they are nearly all of many, name those that are missing."""
+    every = explanations(contents)
+    missing = [name for name in every if name not in methods]
+    if len(every) <= SHOWN_NUMBERS or len(missing) > EXCEPTED or len(methods) + len(missing) != len(every):
+        return names(methods)
+    return f"all {len(every)} methods{f' but {names(missing)}' if missing else ''}"
+
+
 def few_names(methods: Sequence[str]) -> str:
     """List the first methods, and count the rest."""
     if len(methods) <= NAMED + 1:
         return names(methods)
     return f"{', '.join(method_label(name) for name in methods[:NAMED])} and {len(methods) - NAMED} more"
+
+
+def maps_of(control: str) -> str:
+    """Return what a control's maps are called in a sentence."""
+    words = {RANDOM: "random maps", "edge": "the edge map", "center_gaussian": "the center map"}
+    return words.get(control, f"the control {method_label(control)}")
 
 
 def verb(subjects: Sequence[object], one: str, many: str) -> str:
@@ -56,7 +75,7 @@ def verb(subjects: Sequence[object], one: str, many: str) -> str:
 def scored(contents: Contents, methods: Sequence[str], metric: str) -> str:
     """List methods with their means and intervals; more than a few without."""
     if len(methods) > SHOWN_NUMBERS:
-        return names(methods)
+        return these(contents, methods)
     rows = {name: row(contents.summary, name, metric) for name in methods}
     return listing(
         method_label(name)
@@ -66,12 +85,9 @@ def scored(contents: Contents, methods: Sequence[str], metric: str) -> str:
     )
 
 
-def grouped(verdicts: Mapping[str, Verdict]) -> dict[Verdict, list[str]]:
-    """Sort methods by their verdict, each group in their order."""
-    result: dict[Verdict, list[str]] = {"better": [], "open": [], "worse": [], "undefined": []}
-    for name, verdict in verdicts.items():
-        result[verdict].append(name)
-    return result
+def unit(contents: Contents) -> str:
+    """Return what was resampled and tested: a patient, or where none is known an image."""
+    return "patient" if patients_known(contents) else "image"
 
 
 def known(*values: object) -> bool:
@@ -91,6 +107,8 @@ def share(interval: Mapping[str, Any] | None, coverage: str = "", digits: int = 
         return ""
     if not known(low, high):
         return f"{percent(value, digits)} (interval undefined)"
+    if not has_width(low, high):
+        return f"{percent(value, digits)} ({NO_SPREAD})"
     named = f"{coverage} interval " if coverage else ""
     return f"{percent(value, digits)} ({named}{percent(low, digits)} to {percent(high, digits)})"
 
@@ -101,13 +119,9 @@ def points(interval: Mapping[str, Any] | None) -> str:
     if not known(ends[0]):
         return ""
     value, low, high = (number(100 * end, 1) if known(end) else "" for end in ends)  # type: ignore[operator]
-    return f"{value} percentage points ({f'{low} to {high}' if low and high else 'interval undefined'})"
-
-
-def detectable(contents: Contents, methods: Sequence[str], metric: str, control: str) -> str:
-    """Say how large a difference from a control the sample would have shown, for methods that show none."""
-    rows = all_compared(contents, metric, control)
-    return would_have_shown([float(rows[name]["detectable"]) for name in methods if name in rows])
+    if low and high:
+        return f"{value} percentage points ({f'{low} to {high}' if has_width(*ends[1:]) else NO_SPREAD})"
+    return f"{value} percentage points (interval undefined)"
 
 
 def would_have_shown(least: Sequence[float]) -> str:

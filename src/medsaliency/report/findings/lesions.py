@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from medsaliency.report.contents import Contents
 from medsaliency.report.findings.comparison import against
-from medsaliency.report.findings.finding import Finding, known, share
+from medsaliency.report.findings.finding import Finding, known, names, share
 from medsaliency.report.verdicts import (
-    controls_against,
-    coverage,
+    blind,
     has_values,
     higher_is_better,
     localization,
     means,
-    methods,
     of_family,
     row,
 )
@@ -42,30 +40,39 @@ def lesions(contents: Contents) -> list[Finding]:
         return [] if present or not asked else [Finding(TOPIC, text, "caution")]
     own = row(contents.summary, first, metric) or {}
     level = estimate(own["mean"], own["low"], own["high"])
-    text = f"{method_label(first)} has the best mean {metric_label(metric)} of the methods: {level}"
+    on = f" on {count(own['images'], 'image')}" if known(own.get("images")) else ""
+    text = f"{method_label(first)} has the best mean {metric_label(metric)} of the methods{on}: {level}"
     beside = []
-    for control in (name for name in methods(contents) if name in contents.controls):
+    for control in blind(contents):
         reached = row(contents.summary, control, metric)
         if reached is not None and known(reached["mean"]):
             numbers = estimate(reached["mean"], reached["low"], reached["high"])
             beside.append(f"{method_label(control)} {numbers}")
-    images = f" On {count(own['images'], 'image')}." if known(own.get("images")) else ""
     others = f". Maps that explain nothing reach: {listing(beside)}." if beside else "."
-    result = [Finding(TOPIC, text + others + images)]
-    for control in controls_against(contents, metric):
-        result += against(contents, metric, control, TOPIC)
-    return result
+    return [Finding(TOPIC, text + others), *against(contents, metric, TOPIC)]
 
 
 def pointing(contents: Contents) -> list[Finding]:
-    """State in which share of images the best method's highest pixel lies on the lesion."""
-    result = []
+    """State in which share of images the highest pixel lies on the lesion: of the best method and the best control."""
+    parts = []
     for metric, where in POINTED.items():
-        first = best(contents, metric) if has_values(contents, metric) else None
-        if first is None:
+        found = means(contents, metric) if has_values(contents, metric) else {}
+        if not found:
             continue
-        own = row(contents.summary, first, metric) or {}
-        told = share({"value": own["mean"], "low": own["low"], "high": own["high"]}, coverage(contents))
-        text = f"The highest pixel of a map of {method_label(first)} lies {where} in {told} of the images, the largest"
-        result.append(Finding(TOPIC, f"{text} such share of the methods."))
-    return result
+        first, *others = (name for name, mean in found.items() if mean == max(found.values()))
+        level = _pointed(contents, first, metric)
+        also = f", and in as many for {names(others)}" if others else ""
+        parts.append(f"The highest pixel lies {where} in {level} of the images for {method_label(first)}{also}.")
+        found_rows = {name: row(contents.summary, name, metric) or {} for name in blind(contents)}
+        reached = {name: own["mean"] for name, own in found_rows.items() if known(own.get("mean"))}
+        text = "No method does better"
+        if reached:
+            control = max(reached, key=lambda name: reached[name])
+            text += f"; of the controls {method_label(control)} does best, {_pointed(contents, control, metric)}"
+        parts.append(f"{text}.")
+    return [Finding("Pointing", " ".join(parts))] if parts else []
+
+
+def _pointed(contents: Contents, method: str, metric: str) -> str:
+    own = row(contents.summary, method, metric) or {}
+    return share({"value": own["mean"], "low": own["low"], "high": own["high"]})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from medsaliency.report.contents import Contents
-from medsaliency.report.findings.finding import Finding, Tone, known, share
-from medsaliency.report.verdicts import coverage
-from medsaliency.report.wording import count, number, without_folders
+from medsaliency.report.findings.finding import Finding, known, share, unit
+from medsaliency.report.verdicts import coverage, patients_known
+from medsaliency.report.wording import count, has_width, number, percent, without_folders
 
 
 def accuracy(contents: Contents) -> list[Finding]:
@@ -16,8 +16,20 @@ def accuracy(contents: Contents) -> list[Finding]:
     value = share(score, coverage(contents), digits=1)
     if not value:
         return [Finding("Accuracy", f"The model's accuracy{on} is undefined.", "caution")]
-    tone: Tone = "plain" if known(score.get("low"), score.get("high")) else "caution"
-    return [Finding("Accuracy", f"The model's accuracy{on} is {value}.", tone)]
+    if has_width(score.get("low"), score.get("high")):
+        return [Finding("Accuracy", f"The model's accuracy{on} is {value}.")]
+    return [Finding("Accuracy", f"The model's accuracy{on} is {value}.{_no_error(contents)}", "caution")]
+
+
+def _no_error(contents: Contents) -> str:
+    """What no error on any patient allows to be said: the exact one-sided binomial bound, about 3 / patients at 95%."""
+    many = contents.performance.get("patients")
+    if not many or contents.performance["accuracy"]["value"] != 1:
+        return ""
+    level = float(contents.performance.get("level") or 0.95)
+    most = f"{coverage(contents)} confidence, at most {percent(1 - (1 - level) ** (1 / many), 1)} of such"
+    whose = "patients have an image that it gets wrong" if patients_known(contents) else "images are not right"
+    return f" As no {unit(contents)} differs, there is no interval; with {most} {whose}."
 
 
 def calibration(contents: Contents) -> list[Finding]:
@@ -37,14 +49,15 @@ def calibration(contents: Contents) -> list[Finding]:
         why = f" ({without_folders(reason)})" if reason else ""
         return [Finding("Calibration", f"{text}; no temperature was fitted{why}.", "caution")]
     text += f", and by {scaled} once scaled by a temperature of {number(temperature, 2)}."
-    better = known(before.get("low"), after.get("high")) and after["high"] < before["low"]
+    apart = all(has_width(error.get("low"), error.get("high")) for error in (before, after))
+    better = apart and after["high"] < before["low"]
     shown = "The intervals do not meet: scaling improves them." if better else "That this improves them is not shown."
     return [Finding("Calibration", f"{text} {shown}")]
 
 
 def patients(contents: Contents) -> list[Finding]:
     """Warn where no image names its patient: neither the splits nor the intervals can take patients into account."""
-    if (contents.provenance.get("data") or {}).get("patients_known", True):
+    if patients_known(contents):
         return []
     text = "No image names its patient: images of one patient may be in training and evaluation alike, which flatters"
     return [Finding("Patients", f"{text} the model, and the intervals, which take images as independent.", "caution")]

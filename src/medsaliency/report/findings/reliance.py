@@ -3,61 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from medsaliency.report.contents import Contents
-from medsaliency.report.findings.finding import Finding, Tone, names, verb
+from medsaliency.report.findings.finding import Finding, Tone, maps_of, names, these
 from medsaliency.report.trust_card import QUESTIONS, criterion_label
-from medsaliency.report.verdicts import criteria, explanations
+from medsaliency.report.verdicts import criteria, explanations, primary, relied_on, to_beat
+from medsaliency.report.wording import listing, metric_label
+from medsaliency.statistics.trust import FAILED, NOT_SHOWN, PASSED
 
 CHECKS = ("parameter_randomization", "data_randomization", "repeatable", "reproducible", "stable")
 """Criteria that explain again, told one by one: the others have findings of their own."""
 
 
-def sorted_out(contents: Contents) -> tuple[list[str], list[str], list[str]]:
-    """Return the methods that may be relied on, those that fail, and the rest, in the order of the card.
+class Standing(NamedTuple):
+    """The methods of the card, each in one group, in the order of the card.
 
-    Nothing is relied on that is not shown to beat random maps, or that fails any criterion.
+    Args:
+        relied: Better than every control that the study has, and fails nothing.
+        noise: Better than random maps, not shown to be better than each other control, and fails nothing.
+        unproven: Not shown to be better than random maps, and fails nothing.
+        failed: Fails a criterion.
     """
-    card = criteria(contents)
-    failed = [method for method, own in card.items() if "fail" in own.values()]
-    relied = [method for method, own in card.items() if method not in failed and own.get("beats_random") == "pass"]
-    return relied, failed, [method for method in card if method not in (*failed, *relied)]
+
+    relied: list[str]
+    noise: list[str]
+    unproven: list[str]
+    failed: list[str]
+
+
+def standing(contents: Contents) -> Standing:
+    """Sort the methods of the card."""
+    result = Standing([], [], [], [])
+    for method, own in criteria(contents).items():
+        if FAILED in own.values():
+            result.failed.append(method)
+        elif relied_on(own, contents.controls):
+            result.relied.append(method)
+        elif own.get("beats_random") == PASSED:
+            result.noise.append(method)
+        else:
+            result.unproven.append(method)
+    return result
+
+
+def every_control(contents: Contents) -> str:
+    """Name the controls that a method must beat to be relied on."""
+    return listing(map(maps_of, to_beat(contents.controls).values()))
 
 
 def reliable(contents: Contents) -> list[Finding]:
-    """Name the methods that beat random maps and fail nothing, and what they passed."""
+    """Name the methods that beat every control and fail nothing, and what they passed."""
     topic = "May be relied on"
     card = criteria(contents)
     if not card:
         text = "No trust card was made, so no method is called reliable."
         return [Finding(topic, text, "caution")] if explanations(contents) else []
-    relied, _, _ = sorted_out(contents)
+    relied = standing(contents).relied
     if not relied:
-        text = "No method is called reliable here. That takes better scores than random maps, and no failed criterion."
-        return [Finding(topic, text, "caution")]
-    by = _alike({method: _of(card[method], "pass") for method in relied})
-    text = (
-        f"As far as was tested, {'; '.join(f'{names(methods)} (passed: {passed})' for passed, methods in by.items())}."
+        text = f"No method is called reliable here. That takes better scores on {metric_label(primary(contents))} than"
+        return [Finding(topic, f"{text} {every_control(contents)}, and no failed criterion.", "caution")]
+    by = _alike({method: _of(card[method], PASSED) for method in relied})
+    text = "; ".join(f"{names(methods)} (passed: {passed})" for passed, methods in by.items())
+    return [Finding(topic, f"As far as was tested, {text}. What is not named was not shown.", "support")]
+
+
+def noise_only(contents: Contents) -> list[Finding]:
+    """Name the methods that beat random maps and fail nothing, but are not shown to beat each other control."""
+    card, asked = criteria(contents), to_beat(contents.controls)
+    by = _alike(
+        {
+            method: listing((maps_of(asked[name]) for name in asked if card[method].get(name) != PASSED), "or")
+            for method in standing(contents).noise
+        }
     )
-    return [Finding(topic, f"{text} What is not named was not shown.", "support")]
+    if not by:
+        return []
+    text = "; ".join(f"not shown to be better than {whom}: {these(contents, methods)}" for whom, methods in by.items())
+    end = "A control never looks at the model, so no such method is called reliable. No criterion is failed."
+    start = f"Better than random maps on {metric_label(primary(contents))}, but"
+    return [Finding("Better than noise only", f"{start} {text}. {end}", "caution")]
 
 
 def unproven(contents: Contents) -> list[Finding]:
     """Name the methods that fail nothing and are not shown to beat random maps either."""
-    _, _, rest = sorted_out(contents)
+    rest = standing(contents).unproven
     if not rest:
         return []
-    text = f"{names(rest)} {verb(rest, 'is', 'are')} not shown to beat random maps, and so not called reliable."
+    text = f"Not shown to be better than random maps, and so not called reliable: {these(contents, rest)}."
     return [Finding("Not shown to beat random", f"{text} No criterion is failed.", "caution")]
 
 
 def failing(contents: Contents) -> list[Finding]:
     """Name the methods that fail a criterion, and which."""
     card = criteria(contents)
-    _, failed, _ = sorted_out(contents)
-    by = _alike({method: _of(card[method], "fail") for method in failed})
+    by = _alike({method: _of(card[method], FAILED) for method in standing(contents).failed})
     text = "; ".join(f"{names(methods)} ({lost})" for lost, methods in by.items())
-    return [Finding("Not to be relied on", f"Failed: {text}.", "caution")] if failed else []
+    return [Finding("Not to be relied on", f"Failed: {text}.", "caution")] if by else []
 
 
 def _of(verdicts: Mapping[str, str], wanted: str) -> str:
@@ -76,17 +118,13 @@ def checks(contents: Contents) -> list[Finding]:
     """State for each check that says anything who passes it, who fails and for whom nothing is shown."""
     card, result = criteria(contents), []
     for name in CHECKS:
-        by = {verdict: [m for m, own in card.items() if own.get(name) == verdict] for verdict in ("pass", "fail")}
-        if not any(by.values()):
+        by: dict[str, list[str]] = {PASSED: [], FAILED: [], NOT_SHOWN: []}
+        for method, own in card.items():
+            by[own.get(name, NOT_SHOWN)].append(method)
+        if not by[PASSED] and not by[FAILED]:
             continue
-        rest = [m for m in card if m not in (*by["pass"], *by["fail"])]
-        parts = [
-            f"{start} {names(methods)}."
-            for start, methods in (
-                ("Passed by", by["pass"]), ("Failed by", by["fail"]), ("Nothing is shown of", rest)
-            )
-            if methods
-        ]  # fmt: skip
-        tone: Tone = "support" if by["pass"] and not by["fail"] and not rest else "caution"
+        starts = {PASSED: "Passed by", FAILED: "Failed by", NOT_SHOWN: "Nothing is shown of"}
+        parts = [f"{start} {these(contents, by[verdict])}." for verdict, start in starts.items() if by[verdict]]
+        tone: Tone = "caution" if by[FAILED] or by[NOT_SHOWN] else "support"
         result.append(Finding(criterion_label(name), " ".join([QUESTIONS[name], *parts]), tone))
     return result
