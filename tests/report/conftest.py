@@ -167,7 +167,10 @@ def inference_of(scores: pd.DataFrame) -> Inference:
         for m in METHODS
     ]
     pairwise = [
-        (metric, one, other, 30, 60, gap, gap - 0.05, gap + 0.05, 0.001, 0.028, 0.6, 0.4, 0.8, 0.5, 0.3, 0.7, 0.8, verdict, 0.04)
+        (
+            metric, one, other, 30, 60, gap, gap - 0.05, gap + 0.05, 0.001, 0.028, 0.6, 0.4, 0.8, 0.5, 0.3, 0.7, 0.8,
+            verdict, 0.04,
+        )
         for metric in METRICS
         for one, other in pairs
         for gap in [level(one, metric) - level(other, metric)]
@@ -178,12 +181,14 @@ def inference_of(scores: pd.DataFrame) -> Inference:
         "ranks": ranks,
         "pairwise": pairwise,
         "mixed_terms": [
-            *((m, term, 9.1, 2.0, 24.0, 0.01, 0.04, 60, 30, "") for m in ("lesion_auprc",) for term in ("method", "class")),
+            *(("lesion_auprc", term, 9.1, 2.0, 24.0, 0.01, 0.04, 60, 30, "") for term in ("method", "class")),
             ("lesion_auprc", "confidence", 0.3, 1.0, 24.0, 0.58, 1.0, 60, 30, ""),
-            ("lesion_auprc", "lesion_place", math.nan, math.nan, math.nan, math.nan, math.nan, 60, 30, "it does not vary"),
+            ("lesion_auprc", "lesion_place", *[math.nan] * 5, 60, 30, "it does not vary"),
         ],
         "mixed_coefficients": [("lesion_auprc", "confidence", "", 0.02, -0.05, 0.09, 0.58)],
-        "metric_agreement": [(a, b, 0.7, 0.5, 0.4, 0.6, 6, 60, "") for i, a in enumerate(METRICS) for b in METRICS[i + 1 :]],
+        "metric_agreement": [
+            (a, b, 0.7, 0.5, 0.4, 0.6, 6, 60, "") for i, a in enumerate(METRICS) for b in METRICS[i + 1 :]
+        ],
         "concordance": [("information", 6, 6, 0.83, 0.001, ""), ("all", 8, 6, 0.55, 0.02, "")],
         "method_agreement": [(a, b, 0.3, 0.2, 0.4, 60) for a, b in pairs],
         "reliability": [(m, "seed", 3, 60, 0.93, 0.9, 0.95, "") for m in METRICS],
@@ -198,6 +203,12 @@ def inference_of(scores: pd.DataFrame) -> Inference:
             )
         ],
         "networks": [(m, "repeatability", "spearman", 60, 0.6, 0.5, 0.7, 0.2) for m in explained],
+        "steps": [
+            (m, "insertion_gain", 60, share, mean, mean - 0.05, mean + 0.05)
+            for m in METHODS
+            for share in (0.01, 0.1, 0.3)
+            for mean in [level(m, "insertion_gain") * share**0.2]
+        ],
         "shortcut_shares": [(m, 20, 0.4, 0.3, 0.5, 0.01) for m in METHODS],
     }  # fmt: skip
     tables = {name: pd.DataFrame(part, columns=COLUMNS[name].split()) for name, part in rows.items()}
@@ -209,7 +220,8 @@ def inference_of(scores: pd.DataFrame) -> Inference:
     shortcut = {
         "class": "meningioma", "images": 20, "area": 0.01,
         "accuracy_with": {"value": 0.95, "low": 0.9, "high": 0.98},
-        "accuracy_without": {"value": 0.61, "low": 0.5, "high": 0.7}, "drop": {"value": 0.34, "low": 0.25, "high": 0.43},
+        "accuracy_without": {"value": 0.61, "low": 0.5, "high": 0.7},
+        "drop": {"value": 0.34, "low": 0.25, "high": 0.43},
     }  # fmt: skip
     return Inference(**tables, against_controls=gaps, calibration=calibration, shortcut=shortcut)
 

@@ -40,6 +40,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "critical_difference": ("ranks", "friedman"),
     "pairwise": ("pairwise",),
     "controls": ("against_controls",),
+    "steps": ("steps",),
     "information_curves": ("information_curves",),
     "sanity": ("stages", "sanity"),
     "metric_agreement": ("metric_agreement", "concordance"),
@@ -52,7 +53,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """The parts of the section in reading order, and the tables that can be taken away from each."""
 DRAWN = (
-    "distributions", "critical_difference", "sanity", "metric_agreement", "method_agreement", "networks",
+    "distributions", "critical_difference", "steps", "sanity", "metric_agreement", "method_agreement", "networks",
     "mixed_model", "cost",
 )  # fmt: skip
 """The figures that the page shows. It has the rest as tables (controls) or with switches (information curves)."""
@@ -63,6 +64,7 @@ EMPTY = {
     "critical_difference": "No measure ranks two methods or more, so there is no diagram.",
     "pairwise": "No pair of methods could be compared.",
     "controls": "The study has no control, or no measure could be compared with one.",
+    "steps": "No measure that shows or takes pixels has a curve.",
     "information_curves": "No information curve was computed.",
     "sanity": "No randomization check was made, or none has a value.",
     "metric_agreement": "Fewer than two measures have values, so there is no agreement to show.",

@@ -75,7 +75,7 @@ TABLES: dict[str, Tabulate] = {
         for name in (
             "friedman", "ranks", "pairwise", "against_controls", "mixed_terms", "mixed_coefficients",
             "metric_agreement", "concordance", "method_agreement", "reliability", "networks", "trust",
-            "shortcut_shares", "stages",
+            "shortcut_shares", "stages", "steps",
         )
     },
 }  # fmt: skip

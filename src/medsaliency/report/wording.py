@@ -87,6 +87,9 @@ METRIC_LABELS = {
     "flip_overlap": "Flip, overlap",
     "shift_consistency": "Shift, rank correlation",
     "shift_overlap": "Shift, overlap",
+    "parameter_randomization": "Parameter randomization",
+    "data_randomization": "Data randomization",
+    "equivariance": "Equivariance",
     **{
         f"{kind}_{name}{end}": f"{words}, {label}{text}"
         for kind, words in (

@@ -39,7 +39,7 @@ def shortcut(
     other = table["label"] != label
     marked = table["marked"].astype(bool)
     every = np.ones(len(table), dtype=bool)
-    parts = {
+    parts: dict[str, tuple[pd.Series[Any], Any]] = {
         "accuracy_with": (right, every),
         "accuracy_without": (still, every),
         "drop": (right.astype(float) - still.astype(float), every),

@@ -37,4 +37,5 @@ def test_lines_are_the_means_and_bands_their_intervals(stepped: Contents) -> Non
 
 
 def test_without_steps_there_is_no_figure(contents: Contents) -> None:
-    assert draw(contents) == []
+    without = replace(contents.inference, steps=contents.inference.steps[:0])
+    assert draw(replace(contents, inference=without)) == []

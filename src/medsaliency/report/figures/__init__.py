@@ -21,6 +21,7 @@ from medsaliency.report.figures import (
     mixed_model,
     networks,
     sanity,
+    steps,
 )
 
 Draw = Callable[[Contents], list[Figure]]
@@ -29,6 +30,7 @@ FIGURES: dict[str, Draw] = {
     "distributions": distributions.draw,
     "critical_difference": critical_difference.draw,
     "controls": controls.draw,
+    "steps": steps.draw,
     "information_curves": information_curves.draw,
     "sanity": sanity.draw,
     "metric_agreement": metric_agreement.draw,

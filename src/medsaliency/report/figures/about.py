@@ -80,6 +80,14 @@ ABOUT: dict[str, About] = {
             _doi("Phipson and Smyth 2010", "10.2202/1544-6115.1585"),
         ),
     ),
+    "steps": About(
+        "Showing and taking pixels",
+        "What the model says of the class (its probability, unless the study follows the logit) as the pixels that a "
+        "map ranks highest are shown on a blurred image (insertion) or give way to the blur (deletion), and likewise "
+        "for other measures that follow the model. Lines are means over images with intervals from drawing patients. "
+        "Evidence is what a map gains here over the same map in other places.",
+        (_arxiv("Petsiuk et al. 2018", "1806.07421"),),
+    ),
     "information_curves": About(
         "Information curves",
         "From a blurred image, the pixels that a map ranks highest are restored first. AIC is the share of images then "
