@@ -8,7 +8,7 @@ tables give
 - where one method is better: how often this is shown, and how often something false is said of the others;
 - whether a difference of the size that is called detectable is shown with the power that is claimed.
 
-Run, about ten minutes on one core:
+Run, about fifteen minutes on one core:
 
     python benchmarks/false_positives.py --json runs/false_positives.json --page docs/explanation/comparisons.md
 """

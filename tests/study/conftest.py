@@ -17,6 +17,7 @@ SMALL = (
     "evaluate.metrics=[evidence_curves, published_curves, pointing_game, lesion_auprc]",
     "evaluate.random_draws=2",
     "statistics.draws=200",
+    "statistics.permutations=1000",
 )
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 from scipy.special import ndtr
 
 from medsaliency.statistics.bootstrap import Floats, mean_limits, patient_weights, widened_quantile
-from medsaliency.statistics.detectable import detectable
-from medsaliency.statistics.max_t import Corrected, SignFlips, step_down
+from medsaliency.statistics.detectable import detectable, permutation_critical
+from medsaliency.statistics.step_down import Corrected, Exchangeable, step_down
 from medsaliency.statistics.ties import tie_decimals
 from medsaliency.statistics.verdict import verdicts
 from medsaliency.types import generator
@@ -43,7 +43,7 @@ def paired_differences(
     seed: int,
     draws: int = 2000,
     level: float = 0.95,
-    permutations: int = 10000,
+    permutations: int = 50_000,
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> list[pd.DataFrame]:
@@ -52,14 +52,14 @@ def paired_differences(
     A metric's images are those on which both runs have a value of every method that both have; a method without any
     value in one of them does not count. The signs of patients' differences are permuted, a patient's together for all
     that is compared of two runs; the correction is over all pairs, metrics and methods at once, see
-    :mod:`medsaliency.statistics.max_t`.
+    :mod:`medsaliency.statistics.step_down`.
 
     Args:
         pairs: Two runs' scores each, of the same images: sample, patient, method, metric, value.
         seed: Of permutations and intervals.
         draws: Bootstrap samples.
         level: Coverage of the intervals.
-        permutations: Of patients' signs.
+        permutations: Of patients' signs, at least.
         alpha: Level of the verdicts.
         power: With which ``detectable`` would have been shown.
 
@@ -72,7 +72,7 @@ def paired_differences(
     """
     found = [list(_differences(*pair)) for pair in pairs]
     blocks = [
-        SignFlips(pd.concat([own.means for own in part], axis=1).sort_index().to_numpy(dtype=np.float64))
+        Exchangeable.sign_flips(pd.concat([own.means for own in part], axis=1).sort_index().to_numpy(dtype=np.float64))
         for part in found
         if part
     ]
@@ -118,7 +118,7 @@ def _rows(
     mean, low, high = mean_limits(own.images, own.owner, generator(seed, *names), draws=draws, level=level)
     means = own.means.to_numpy(dtype=np.float64)
     words = [WORDS[word] for word in verdicts(means.mean(axis=0), mean, tests.p_corrected, alpha)]
-    critical = np.full(len(means) + 1, tests.critical)
+    critical = permutation_critical(len(means), tests.critical)
     least = [
         detectable(each, critical, generator(seed, *names, "detectable"), scores="values", power=power)
         if word == NOT_SHOWN

@@ -192,16 +192,16 @@ class EvaluateSection(Section):
 class StatisticsSection(Section):
     """How numbers become statements.
 
-    ``draws`` of patients and the ``level`` of intervals, drawn within classes if ``stratified``; ``permutations`` of
-    tests against controls; ``alpha``, the chance of a false statement that a family of comparisons keeps; ``power``,
-    the chance with which the smallest detectable difference would have been found; ``mixed_models``, the measures of
-    which is asked what they depend on.
+    ``draws`` of patients and the ``level`` of intervals, drawn within classes if ``stratified``; ``permutations``, at
+    least, of tests against controls; ``alpha``, the chance of a false statement that a family of comparisons keeps;
+    ``power``, the chance with which the smallest detectable difference would have been found; ``mixed_models``, the
+    measures of which is asked what they depend on.
     """
 
     draws: int = Field(2000, ge=100)
     level: float = Field(0.95, gt=0, lt=1)
     stratified: bool = False
-    permutations: int = Field(10_000, ge=100)
+    permutations: int = Field(50_000, ge=100)
     alpha: float = Field(0.05, gt=0, lt=1)
     power: float = Field(0.8, gt=0, lt=1)
     mixed_models: list[str] = ["evidence", "lesion_auprc"]

@@ -198,7 +198,7 @@ def uncertainty(contents: Contents) -> str:
         return ""
     said = f"{verdicts.coverage(contents)} intervals by BCa bootstrap, {how['draws']:,} draws of patients"
     if how.get("permutations"):
-        said += f"; tests against controls by {how['permutations']:,} permutations over patients"
+        said += f"; tests against controls by at least {how['permutations']:,} permutations over patients"
     return f"{said}; tests are corrected for their number and judged at {how['alpha']:g}."
 
 

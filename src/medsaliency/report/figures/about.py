@@ -73,8 +73,8 @@ ABOUT: dict[str, About] = {
     "controls": About(
         "Methods against controls",
         "The paired difference from a control's maps on the same images. Its p comes from permutations: of the "
-        "signs of patients' differences, or, where there are many random maps, of which map is taken for the method's. "
-        "It is corrected step by step by the largest statistic over all methods and measures of that control.",
+        "signs of patients' differences and, where there are many random maps, of which map is taken for the method's; "
+        "the larger p counts. It is corrected step by step by the smallest p over all methods, measures and controls.",
         (
             _doi("Ge, Dudoit and Speed 2003", "10.1007/BF02595811"),
             _doi("Phipson and Smyth 2010", "10.2202/1544-6115.1585"),
