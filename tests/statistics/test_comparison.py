@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from medsaliency.statistics.bootstrap import mean_interval
-from medsaliency.statistics.comparison import against, common_images, exclusions, summarize
+from medsaliency.statistics.comparison import common_images, exclusions, summarize
+from medsaliency.statistics.controls import against_controls
 from medsaliency.types import Measure, generator
 
 UP = {"m": Measure("m", True, (0, 1), "")}
@@ -65,7 +66,7 @@ def made() -> pd.DataFrame:
     return table({"a": first.tolist(), "twin": first.tolist(), "random": other.tolist()})
 
 
-def test_intervals_are_those_of_the_values_and_of_their_differences(made: pd.DataFrame) -> None:
+def test_intervals_are_those_of_the_values(made: pd.DataFrame) -> None:
     scores = pd.concat([made, made.assign(metric="again")])
     common = common_images(made)
     values = {name: group.set_index("sample")["value"] for name, group in common.groupby("method")}
@@ -73,21 +74,13 @@ def test_intervals_are_those_of_the_values_and_of_their_differences(made: pd.Dat
     for stratified in (False, True):
         strata = common.drop_duplicates("sample")["label"] if stratified else None
         summary = summarize(scores, seed=5, stratified=stratified).set_index(["metric", "method"])
-        compared = against(scores, "random", UP | {"again": UP["m"]}, seed=5, stratified=stratified)
-        compared = compared.set_index(["metric", "method"])
         expected = mean_interval(values["a"], patients, generator(5, "bootstrap"), strata=strata)
-        apart = mean_interval(values["a"] - values["random"], patients, generator(5, "bootstrap"), strata=strata)
         for metric in ("m", "again"):
             for method in ("a", "twin"):
-                own, paired = summary.loc[metric, method], compared.loc[metric, method]
+                own = summary.loc[metric, method]
                 assert (own["mean"], own["low"], own["high"]) == pytest.approx(
                     (expected.value, expected.low, expected.high), rel=1e-9
                 )
-                assert (paired["difference"], paired["low"], paired["high"]) == pytest.approx(
-                    (apart.value, apart.low, apart.high), rel=1e-9
-                )
-    equal = against(made, "twin", UP, seed=5).set_index("method").loc["a"]
-    assert (equal["difference"], equal["low"], equal["high"], equal["wins"]) == (0, 0, 0, 0.5)
 
 
 def test_within_classes_their_difference_is_no_uncertainty(made: pd.DataFrame) -> None:
@@ -102,20 +95,29 @@ def test_within_classes_their_difference_is_no_uncertainty(made: pd.DataFrame) -
     pd.testing.assert_frame_equal(summarize(both, seed=0, stratified=True), summarize(both, seed=0))
 
 
+def compared(scores: pd.DataFrame, measures: dict[str, Measure] = UP) -> pd.DataFrame:
+    none = pd.DataFrame(columns=["sample", "patient", "metric", "draw", "value"])
+    return against_controls(scores, none, measures, ["random"], seed=0, draws=200, permutations=100)
+
+
 def test_methods_are_compared_on_the_images_that_all_have() -> None:
-    (found,) = against(SCORES, "random", UP, seed=0).to_dict("records")
+    (found,) = compared(SCORES).to_dict("records")
     third = table({"b": [float("nan"), 0.1, 0.2, 0.3]})
-    assert set(against(pd.concat([SCORES, third]), "random", UP, seed=0)["images"]) == {2}
+    assert set(compared(pd.concat([SCORES, third]))["images"]) == {2}
     assert found["images"] == 3
     assert found["difference"] == pytest.approx((0.4 + 0.0 + 0.7) / 3)
-    assert found["wins"] == pytest.approx(2.5 / 3)
-    (turned,) = against(SCORES, "random", DOWN, seed=0).to_dict("records")
-    assert turned["wins"] == pytest.approx(0.5 / 3)
+    (turned,) = compared(SCORES, DOWN).to_dict("records")
+    assert turned["superiority"] == pytest.approx(1 - found["superiority"])
     assert turned["difference"] == found["difference"]
 
 
+def test_a_method_without_difference_has_an_interval_without_width(made: pd.DataFrame) -> None:
+    equal = compared(made.replace({"method": {"random": "b", "twin": "random"}})).set_index("method").loc["a"]
+    assert (equal["difference"], equal["low"], equal["high"], equal["superiority"]) == (0, 0, 0, 0.5)
+
+
 def test_without_the_reference_there_is_no_comparison() -> None:
-    assert against(table({"a": [0.1, 0.2]}), "random", UP, seed=0).empty
+    assert compared(table({"a": [0.1, 0.2]})).empty
 
 
 def test_every_undefined_image_is_in_the_ledger_by_class_and_reason() -> None:

@@ -24,6 +24,7 @@ from medsaliency.report.wording import (
     signed,
     without_folders,
 )
+from medsaliency.statistics.controls import RANDOM
 
 MOST_ROWS = 800
 """Rows above which a page shows the headline measures only, and of these no more than fit, the first always."""
@@ -230,4 +231,4 @@ def _concordance_line(row: Mapping[Any, Any]) -> str:
 def controls_of(table: pd.DataFrame) -> Iterable[str]:
     """Return the controls that methods were compared with, random maps first."""
     names = list(dict.fromkeys(str(name) for name in table["control"]))
-    return sorted(names, key=lambda name: name != verdicts.RANDOM)
+    return sorted(names, key=lambda name: name != RANDOM)

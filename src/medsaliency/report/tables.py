@@ -177,7 +177,7 @@ def _forest(
             interval=interval(n["low"], n["high"]) if math.isfinite(n["difference"]) else "",
             wins=percent(n["superiority"]),
             images=count(n["images"], "image"),
-            verdict=_tone(n),
+            verdict=verdicts.verdict_of(n),
             x=place(n["difference"]),
             x_low=place(n["low"]),
             x_high=place(n["high"]),
@@ -186,13 +186,6 @@ def _forest(
     )
     images = image_range([n["images"] for n in numbers.values()])
     return Forest(column(contents, metric), images, rows, place(0.0) or 0.0, signed(low, 2), signed(high, 2))
-
-
-def _tone(numbers: Mapping[Any, Any]) -> str:
-    """The verdict of a row of ``against_controls``, as :func:`verdicts.against_verdict` gives it."""
-    if not math.isfinite(numbers["difference"]):
-        return "undefined"
-    return {"better": "better", "worse": "worse"}.get(str(numbers["verdict"]), "open")
 
 
 def image_range(counts: Iterable[float]) -> str:

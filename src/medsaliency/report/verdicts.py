@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from medsaliency.report.contents import Contents
+from medsaliency.statistics.controls import RANDOM
 from medsaliency.statistics.trust import BEATEN, FAILED, PASSED, Thresholds, combine
 from medsaliency.types import Family
 
-RANDOM, BLURRED = "random", "blurred"
+BLURRED = "blurred"
 Verdict = Literal["better", "worse", "open", "undefined"]
 
 
@@ -84,16 +85,17 @@ def all_compared(contents: Contents, metric: str, control: str = RANDOM) -> dict
 
 def against_verdict(contents: Contents, method: str, metric: str, control: str = RANDOM) -> Verdict:
     """Judge ``method`` on ``metric`` against a control by the corrected permutation test."""
-    return _verdict(compared(contents, method, metric, control))
+    return verdict_of(compared(contents, method, metric, control))
 
 
 def against_verdicts(contents: Contents, metric: str, control: str = RANDOM) -> dict[str, Verdict]:
     """Judge every explanation on ``metric`` against a control by the corrected permutation test, in order."""
     rows = all_compared(contents, metric, control)
-    return {name: _verdict(rows.get(name)) for name in explanations(contents)}
+    return {name: verdict_of(rows.get(name)) for name in explanations(contents)}
 
 
-def _verdict(numbers: Mapping[str, Any] | None) -> Verdict:
+def verdict_of(numbers: Mapping[str, Any] | None) -> Verdict:
+    """Judge a row of ``against_controls``; "undefined" without one, or without a difference."""
     if numbers is None or not math.isfinite(numbers["difference"]):
         return "undefined"
     verdicts: dict[str, Verdict] = {"better": "better", "worse": "worse"}

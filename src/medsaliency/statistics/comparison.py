@@ -1,4 +1,4 @@
-"""Scores of methods: their means, each method against another on the same images, and what was left out."""
+"""Scores of methods: their means on the same images, by image and by patient, and what was left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from medsaliency.statistics.bootstrap import mean_limits
-from medsaliency.types import Measure, generator
+from medsaliency.types import generator
 
 
 def common_images(scores: pd.DataFrame) -> pd.DataFrame:
@@ -73,46 +73,6 @@ def summarize(
         images, *numbers = found.get((method, str(name)), (0, *[float("nan")] * 3))
         rows.append((method, name, images, int(values.isna().sum()), *numbers))
     return pd.DataFrame(rows, columns=["method", "metric", "images", "undefined", "mean", "low", "high"])
-
-
-def against(
-    scores: pd.DataFrame,
-    reference: str,
-    measures: dict[str, Measure],
-    *,
-    seed: int,
-    draws: int = 2000,
-    level: float = 0.95,
-    stratified: bool = False,
-) -> pd.DataFrame:
-    """Each method's difference to ``reference`` on the images that all methods have in common.
-
-    Args:
-        scores: Columns sample, patient, method, metric, value; and label where ``stratified``.
-        reference: The method compared with, such as ``random``.
-        measures: The direction of each metric.
-        seed: Of the bootstrap.
-        draws: Bootstrap samples.
-        level: Coverage aimed at.
-        stratified: Whether patients are drawn within classes.
-
-    Returns:
-        Columns method, metric, images, difference (method less reference), low, high, wins (share of images on which
-        the method is better, a tie counting half). A method without a value has no row; empty where ``reference`` has
-        none.
-    """
-    rows: list[tuple[str | int | float, ...]] = []
-    for metric, table, patients, strata in _tables(scores, stratified):
-        if reference not in table or len(table.columns) < 2:
-            continue
-        difference = table.drop(columns=reference).sub(table[reference], axis=0)
-        rng = generator(seed, "bootstrap")
-        limits = mean_limits(difference, patients, rng, draws=draws, level=level, strata=strata)
-        gained = difference if measures[metric].higher_is_better else -difference
-        wins = ((gained > 0) + 0.5 * (gained == 0)).mean()
-        for method, *numbers in zip(difference.columns, *limits, wins, strict=True):
-            rows.append((method, metric, len(table), *numbers))
-    return pd.DataFrame(rows, columns=["method", "metric", "images", "difference", "low", "high", "wins"])
 
 
 def _tables(

@@ -15,13 +15,13 @@ from typing import Final, Literal, NamedTuple
 import pandas as pd
 
 from medsaliency.statistics.bootstrap import mean_interval
+from medsaliency.statistics.controls import RANDOM
 from medsaliency.types import Measure, MedsaliencyError, generator, nearest
 
 Verdict = Literal["pass", "fail", "not shown"]
 PASSED: Final = "pass"
 FAILED: Final = "fail"
 NOT_SHOWN: Final = "not shown"
-RANDOM = "random"
 BEATEN = {"beats_random": RANDOM, "beats_edge": "edge", "beats_center": "center_gaussian"}
 """The control of each criterion that asks for a better score than one control's."""
 CHECKED = {"parameter_randomization": "cascading_", "data_randomization": "permuted_"}

@@ -10,13 +10,12 @@ import pandas as pd
 import torch
 
 from medsaliency.attribution import CONTROLS
-from medsaliency.evaluation import make_metric
 from medsaliency.evaluation.baselines import make_baseline
 from medsaliency.evaluation.evidence_curves import EvidenceCurves
 from medsaliency.report.contents import Case, Strip
-from medsaliency.report.verdicts import RANDOM
 from medsaliency.report.wording import metric_label
 from medsaliency.statistics.calibration import calibrate
+from medsaliency.statistics.controls import RANDOM
 from medsaliency.study.config import Study
 from medsaliency.study.store import Store
 from medsaliency.types import generator
@@ -129,9 +128,7 @@ class Strips:
         self.methods: Mapping[str, str] = {}
         if "evidence_curves" not in study.evaluate.metrics:
             return
-        metric = make_metric("evidence_curves", study.evaluate.metrics["evidence_curves"])
-        assert isinstance(metric, EvidenceCurves)  # noqa: S101
-        self.metric = metric
+        self.metric = EvidenceCurves(**study.evaluate.metrics["evidence_curves"])
         self.methods = _extremes(store, study)
         curves = store.read_table("curves.parquet")
         steps = curves[(curves["metric"] == STEPS) & curves["method"].isin(self.methods)]

@@ -22,6 +22,7 @@ from medsaliency.evaluation.metric import Scores
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.model.targets import Contrast, Logit, Probability, Target
+from medsaliency.statistics.controls import RANDOM
 from medsaliency.study.config import Study
 from medsaliency.study.cost import measured
 from medsaliency.study.estimate import Step
@@ -29,7 +30,6 @@ from medsaliency.study.permuted_labels import checks_of
 from medsaliency.study.store import Store
 from medsaliency.types import Generators, Sample, Score, generator
 
-RANDOM = "random"
 AGAIN = ("sample", "patient", "method", "metric", "time", "value")
 """Columns of what is scored again: the same map (``repeats``) or another random one (``draws``); scores have time 0."""
 

@@ -19,7 +19,7 @@ from medsaliency.statistics.mixed_model import mixed_model
 from medsaliency.statistics.pairwise import pairwise
 from medsaliency.statistics.reliability import reliability
 from medsaliency.statistics.shortcut import shortcut, shortcut_shares
-from medsaliency.statistics.stages import stages
+from medsaliency.statistics.steps import steps
 from medsaliency.statistics.trust import trust_card
 from medsaliency.study.config import Study
 from medsaliency.study.map_agreement import method_agreement
@@ -80,8 +80,8 @@ def write_inference(
     cascading = [name for name in checks if name.startswith("cascading_")]
     following = [name for name, measure in measures.items() if measure.family == "faithfulness"]
     curves = store.read_table("curves.parquet")
-    found["stages"] = stages(curves, cascading, **bootstrap)
-    found["steps"] = stages(curves, following, **bootstrap)
+    found["stages"] = steps(curves, cascading, **bootstrap)
+    found["steps"] = steps(curves, following, **bootstrap)
     found["shortcut_shares"] = nothing("shortcut_shares")
     if (label := planted(study)) is not None:
         shares = marker_shares(store, list(study.explain.methods))

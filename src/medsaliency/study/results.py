@@ -13,8 +13,9 @@ from medsaliency.attribution import CONTROLS, make_method
 from medsaliency.evaluation import make_metric
 from medsaliency.evaluation.checks import make_check
 from medsaliency.report.contents import Contents
-from medsaliency.report.verdicts import BLURRED, RANDOM
+from medsaliency.report.verdicts import BLURRED
 from medsaliency.statistics.comparison import common_images, exclusions, summarize
+from medsaliency.statistics.controls import RANDOM
 from medsaliency.statistics.curves import aggregate
 from medsaliency.statistics.performance import performance
 from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap

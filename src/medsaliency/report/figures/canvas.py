@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from medsaliency.report import verdicts
 from medsaliency.report.contents import Contents
@@ -156,6 +157,14 @@ def method_rows(axis: Axes, drawn: Mapping[str, Style], *, labels: bool = True) 
     axis.tick_params(axis="y", length=0)
     for label, look in zip(axis.get_yticklabels(), drawn.values(), strict=True):
         label.set_fontstyle("italic" if look.control else "normal")
+
+
+def line_keys(drawn: Mapping[str, Style]) -> list[Line2D]:
+    """Return a legend's lines, one a method in its color and dashes."""
+    return [
+        Line2D([], [], color=look.color, linestyle=DASHES[look.turn % len(DASHES)], label=method_label(name))
+        for name, look in drawn.items()
+    ]
 
 
 def panels(count: int, columns: int, height: float, *, width: float = WIDE) -> tuple[Figure, list[Axes]]:

@@ -32,6 +32,7 @@ from medsaliency.report.figures.canvas import (
 )
 from medsaliency.report.wording import method_label, metric_label
 from medsaliency.statistics.bootstrap import Floats
+from medsaliency.statistics.controls import RANDOM
 
 POINTS = 61
 """Points drawn of a curve. The areas come from the full grid; paper and screen show no more than this."""
@@ -163,11 +164,11 @@ def _frame(axis: Axes) -> None:
 
 
 def _panel(axis: Axes, rows: Mapping[str, Mapping[str, Any]], drawn: Mapping[str, Style], name: str) -> None:
-    others = [other for other in rows if other not in (name, verdicts.RANDOM) and other in drawn]
+    others = [other for other in rows if other not in (name, RANDOM) and other in drawn]
     behind = [np.column_stack(thinned(rows[other], 16)[:2]) for other in others]
     axis.add_collection(LineCollection(behind, colors="#c3cad1", linewidths=0.5))
-    if verdicts.RANDOM in rows:
-        x, mean, *_ = thinned(rows[verdicts.RANDOM])
+    if RANDOM in rows:
+        x, mean, *_ = thinned(rows[RANDOM])
         axis.plot(x, mean, color=MUTED, linewidth=0.9, linestyle=(0, (3, 1.2)))
     _frame(axis)
     axis.set_title(method_label(name), fontweight="normal", fontsize=7, color=INK)

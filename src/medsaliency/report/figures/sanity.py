@@ -26,12 +26,13 @@ from medsaliency.report.figures.canvas import (
     columns_for,
     drawn_methods,
     interval_marks,
+    line_keys,
     method_rows,
     panels,
     sheets,
     style,
 )
-from medsaliency.report.wording import has_width, method_label, metric_label
+from medsaliency.report.wording import has_width, metric_label
 
 END = "_margin"
 KEYS = 5
@@ -120,10 +121,7 @@ def _way(axis: Axes, way: pd.DataFrame, look: Style, *, band: bool) -> None:
 
 
 def _key(drawn: Mapping[str, Style], *, crossed: bool) -> list[Line2D]:
-    lines = [
-        Line2D([], [], color=look.color, linestyle=DASHES[look.turn % len(DASHES)], label=method_label(name))
-        for name, look in drawn.items()
-    ]
+    lines = line_keys(drawn)
     cross = Line2D([], [], linestyle="", marker="x", color=INK, label="its maps of two images")
     return [*lines, cross] if crossed else lines
 

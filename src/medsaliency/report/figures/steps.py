@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from medsaliency.report.contents import Contents
 from medsaliency.report.curves import Style
-from medsaliency.report.figures.canvas import DASHES, ROW, drawn_methods, panels, style
+from medsaliency.report.figures.canvas import DASHES, ROW, drawn_methods, line_keys, panels, style
 from medsaliency.report.figures.sanity import BANDS, KEYS
-from medsaliency.report.wording import method_label, metric_label
+from medsaliency.report.wording import metric_label
 
 COLUMNS = 2
 
@@ -41,14 +40,10 @@ def draw(contents: Contents) -> list[Figure]:
         axis.set_xlabel(f"share of the pixels\nn = {part['images'].max():.0f} images")
         if place % COLUMNS == 0:
             axis.set_ylabel("what the model says of the class")
-    figure.legend(handles=[_key(name, look) for name, look in drawn.items()], loc="outside lower center", ncols=KEYS)
+    figure.legend(handles=line_keys(drawn), loc="outside lower center", ncols=KEYS)
     return [figure]
 
 
 def _line(axis: Axes, x: object, y: object, look: Style) -> None:
     dashes = DASHES[look.turn % len(DASHES)]
     axis.plot(x, y, color=look.color, linestyle=dashes, linewidth=1.2, marker="o", markersize=2)  # type: ignore[arg-type]
-
-
-def _key(name: str, look: Style) -> Line2D:
-    return Line2D([], [], color=look.color, linestyle=DASHES[look.turn % len(DASHES)], label=method_label(name))

@@ -19,7 +19,6 @@ from medsaliency.report.findings.finding import (
     would_have_shown,
 )
 from medsaliency.report.verdicts import (
-    RANDOM,
     Verdict,
     against_verdicts,
     all_compared,
@@ -34,6 +33,7 @@ from medsaliency.report.verdicts import (
     undefined_images,
 )
 from medsaliency.report.wording import count, listing, method_label, metric_label, number, percent
+from medsaliency.statistics.controls import RANDOM
 from medsaliency.statistics.trust import PARTS
 from medsaliency.types import Family
 

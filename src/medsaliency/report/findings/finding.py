@@ -9,8 +9,9 @@ from numbers import Real
 from typing import Any, Literal
 
 from medsaliency.report.contents import Contents
-from medsaliency.report.verdicts import RANDOM, explanations, patients_known, row
+from medsaliency.report.verdicts import explanations, patients_known, row
 from medsaliency.report.wording import NO_SPREAD, estimate, has_width, listing, method_label, number, percent
+from medsaliency.statistics.controls import RANDOM
 
 Tone = Literal["plain", "support", "caution"]
 SHOWN_NUMBERS = 6

@@ -13,7 +13,6 @@ from medsaliency.report.findings.reliance import Standing, every_control, standi
 from medsaliency.report.findings.shortcut import relies, shares, showing, told_share
 from medsaliency.report.trust_card import criterion_label
 from medsaliency.report.verdicts import (
-    RANDOM,
     against_verdicts,
     controls_against,
     criteria,
@@ -23,6 +22,7 @@ from medsaliency.report.verdicts import (
     to_beat,
 )
 from medsaliency.report.wording import count, listing, method_label, metric_label, percent
+from medsaliency.statistics.controls import RANDOM
 from medsaliency.statistics.trust import FAILED, NOT_SHOWN
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from medsaliency.statistics.bootstrap import mean_interval
-from medsaliency.statistics.stages import stages
+from medsaliency.statistics.steps import steps
 from medsaliency.types import generator
 
 SHARES = [0.0, 0.5, 1.0]
@@ -25,7 +25,7 @@ WAYS = {"a1": [1.0, 0.8, 0.3], "a2": [1.0, 0.6, 0.1], "b1": [1.0, 0.5, 0.2], "c1
 
 
 def test_each_share_has_the_mean_and_its_interval_over_patients() -> None:
-    found = stages(table(rows("gradient", "cascading_ssim", WAYS)), ["cascading_ssim"], seed=3, draws=500, level=0.9)
+    found = steps(table(rows("gradient", "cascading_ssim", WAYS)), ["cascading_ssim"], seed=3, draws=500, level=0.9)
     assert found["share"].tolist() == SHARES
     assert found["images"].tolist() == [4, 4, 4]
     for place, row in enumerate(found.itertuples()):
@@ -43,7 +43,7 @@ def test_methods_are_averaged_over_the_images_that_all_of_them_have() -> None:
         rows("grad_cam", "cascading_ssim", short),
         rows("gradient", "cascading_hog", WAYS),
     )
-    found = stages(curves, ["cascading_ssim", "cascading_hog"], seed=0)
+    found = steps(curves, ["cascading_ssim", "cascading_hog"], seed=0)
     found = found.set_index(["method", "metric", "share"]).sort_index()
     assert found.loc[("gradient", "cascading_ssim", 1.0), "images"] == 3
     assert found.loc[("gradient", "cascading_ssim", 1.0), "value"] == pytest.approx((0.3 + 0.1 + 0.6) / 3)
@@ -54,14 +54,14 @@ def test_methods_are_averaged_over_the_images_that_all_of_them_have() -> None:
 
 def test_other_curves_are_left_alone_and_nothing_gives_nothing() -> None:
     curves = table(rows("gradient", "insertion_gain", WAYS, [0.0, 0.1, 0.2]))
-    for found in (stages(curves, ["cascading_ssim"], seed=0), stages(curves[:0], ["cascading_ssim"], seed=0)):
+    for found in (steps(curves, ["cascading_ssim"], seed=0), steps(curves[:0], ["cascading_ssim"], seed=0)):
         assert list(found.columns) == ["method", "metric", "images", "share", "value", "low", "high"]
         assert found.empty
 
 
 def test_one_patient_has_means_and_no_interval() -> None:
     alone = {sample: way for sample, way in WAYS.items() if sample[0] == "a"}
-    found = stages(table(rows("gradient", "cascading_ssim", alone)), ["cascading_ssim"], seed=0)
+    found = steps(table(rows("gradient", "cascading_ssim", alone)), ["cascading_ssim"], seed=0)
     assert found["value"].tolist() == pytest.approx([1.0, 0.7, 0.2])
     assert found[["low", "high"]].isna().all(axis=None)
 
@@ -72,11 +72,11 @@ def test_curves_at_other_shares_are_not_mixed() -> None:
         rows("gradient", "cascading_ssim", WAYS), rows("gradient", "cascading_ssim", other, [0.0, 1 / 3, 2 / 3, 1.0])
     )
     with pytest.raises(ValueError, match="cascading_ssim: expected the same shares for all images"):
-        stages(curves, ["cascading_ssim"], seed=0)
+        steps(curves, ["cascading_ssim"], seed=0)
 
 
 def test_the_order_of_the_rows_changes_no_number() -> None:
     curves = table(rows("gradient", "cascading_ssim", WAYS))
     turned = curves.iloc[::-1].reset_index(drop=True)
-    one, other = (stages(part, ["cascading_ssim"], seed=1)[["value", "low", "high"]] for part in (curves, turned))
+    one, other = (steps(part, ["cascading_ssim"], seed=1)[["value", "low", "high"]] for part in (curves, turned))
     np.testing.assert_allclose(one, other, rtol=1e-12)

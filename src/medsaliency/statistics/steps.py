@@ -1,7 +1,4 @@
-"""How alike a method's maps stay as a model's layers are drawn anew, stage by stage.
-
-Cascading randomization, Adebayo et al. 2018, arXiv:1810.03292, section 3.
-"""
+"""The mean of images' curves at the points that they share: shares of a model's stages, or of an image's pixels."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ from medsaliency.types import generator
 COLUMNS = ["method", "metric", "images", "share", "value", "low", "high"]
 
 
-def stages(
+def steps(
     curves: pd.DataFrame, metrics: Collection[str], *, seed: int, draws: int = 2000, level: float = 0.95
 ) -> pd.DataFrame:
-    """Mean likeness to the maps of the trained model at each share of stages drawn anew, with its interval.
+    """Mean value of each method and metric at each point of its curves, with its interval.
 
     Args:
-        curves: One row an image, method and metric with a value: sample, patient, method, metric, x (shares of stages,
-            ascending from 0 to 1) and y (likeness there, 1 at 0).
+        curves: One row an image, method and metric with a value: sample, patient, method, metric, x (shares, ascending
+            within [0, 1]) and y (the value there).
         metrics: Whose curves are taken.
         seed: Of the bootstrap over patients.
         draws: Bootstrap samples.
@@ -32,12 +29,12 @@ def stages(
     Returns:
         Columns method, metric, images, share, value, low, high; in order of first appearance, shares ascending. All
         methods of a metric are averaged over the same images, those on which each of them has a curve; where they have
-        none in common, the metric is left out. At share 0 the maps are the trained model's own, so that the value and
-        both limits are 1. The limits are NaN for a single patient.
+        none in common, the metric is left out. Where all values are equal, both limits are the value. The limits are
+        NaN for a single patient.
 
     Raises:
         ValueError: If the images of a method have curves at different shares, as of models with different numbers of
-            stages: their means would mix stages.
+            stages: their means would mix what is not alike.
     """
     rows = []
     asked = curves[curves["metric"].isin(list(metrics))]
