@@ -1,7 +1,8 @@
 """The central types and the names of shapes, shared by every layer.
 
 Shapes are written with these letters throughout: ``N`` images of a batch, ``C`` channels of the model's input, ``H``
-and ``W`` pixels of the model's grid, ``K`` classes or (for a layer) feature channels.
+and ``W`` pixels of the model's grid (and ``D`` slices of a volume's), ``K`` classes or (for a layer) feature channels.
+Where a docstring says (N, C, H, W), a volume has (N, C, D, H, W), unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -89,38 +90,89 @@ Generators = Sequence[np.random.Generator]
 
 
 @dataclass(frozen=True)
-class Pad:
-    """Pixels of background added on each side: ``top``, ``bottom``, ``left``, ``right``."""
+class Turn:
+    """Axes taken in another order and some of them reversed, as a view of patients needs it.
 
-    top: int
-    bottom: int
-    left: int
-    right: int
+    Args:
+        axes: For each new axis, the one before that it was.
+        backwards: For each new axis, whether it runs the other way.
+    """
+
+    axes: tuple[int, ...]
+    backwards: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Pixels of background added at the start and at the end of each axis."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Pixels cut off at the start and at the end of each axis."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Resize:
-    """A change of grid from ``before`` to ``after``, each (H, W)."""
+    """A change of grid from ``before`` to ``after``, each (H, W) or (D, H, W)."""
 
-    before: tuple[int, int]
-    after: tuple[int, int]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+Step = Turn | Pad | Crop | Resize
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The plane of a stored volume (a slice or a frame) that an image is.
+
+    Args:
+        axis: Of the stored array; it is left out of the image's axes, the others stay in their order.
+        index: Place on that axis, from 0.
+        shape: Of the stored array.
+    """
+
+    axis: int
+    index: int
+    shape: tuple[int, ...]
+
+
+Affine = tuple[tuple[float, float, float, float], ...]
+"""4 x 4: from indices of a stored array and 1 to millimeters in a patient, RAS+ (right, anterior, superior)."""
 
 
 @dataclass(frozen=True)
 class Geometry:
     """Where an image on the model's grid comes from, so that a map can be put back on the native pixels.
 
+    Native pixels are those of the file, in the file's own order of axes: no flip, no turn.
+
     Args:
-        native_size: (H, W) of the source image.
+        native_size: (H, W) of the source image, or (D, H, W) (three axes in the file's order) of a volume.
         steps: What was done from native to model grid, in order.
-        spacing: (row, column) distance of pixel centers in millimeters, or None where unknown.
+        spacing: Distance of pixel centers along each native axis in millimeters, or None where unknown. Where only a
+            ratio is known (PixelAspectRatio), that ratio in no unit, and ``spacing_known`` is False.
         source: The file the image was read from, relative to its root, or a name for a made image.
+        affine: From indices of the stored array, (row, column, 0) for an image that is no plane of a volume, or None
+            where the file does not say where in the patient it lies.
+        slice: The plane of the stored volume that the native pixels are, or None where they are all there is.
+        spacing_known: Whether ``spacing`` is in millimeters.
     """
 
-    native_size: tuple[int, int]
-    steps: tuple[Pad | Resize, ...] = ()
-    spacing: tuple[float, float] | None = None
+    native_size: tuple[int, ...]
+    steps: tuple[Step, ...] = ()
+    spacing: tuple[float, ...] | None = None
     source: str = ""
+    affine: Affine | None = None
+    slice: Slice | None = None
+    spacing_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,10 +181,10 @@ class Sample:
 
     Args:
         id: Unique in its dataset.
-        image: (C, H, W) float32 in display range [0, 1].
+        image: (C, H, W) or, for a volume, (C, D, H, W) float32 in display range [0, 1].
         label: Index into the dataset's classes, or None where unknown.
         patient: Unit of splitting and of resampling; the id where unknown.
-        lesion: (H, W) bool, True on the lesion, or None where no mask is given.
+        lesion: (H, W) or (D, H, W) bool, True on the lesion, or None where no mask is given.
         geometry: The way back to native pixels.
         native_lesion: The mask as it was drawn, on the native pixels of ``geometry``, or None where none is given.
     """

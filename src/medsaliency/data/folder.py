@@ -5,16 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from medsaliency.data.dataset import Dataset
-from medsaliency.data.images import IMAGE_SUFFIXES
-from medsaliency.data.manifest import SPLIT_NAMES, Row, assemble, inside, read_files, split_name
+from medsaliency.data.formats import SUFFIXES, is_image
+from medsaliency.data.manifest import SPLIT_NAMES, Row, assemble, inside, split_name
+from medsaliency.data.reading import Planes, Reading, View, Window
 from medsaliency.types import MedsaliencyError
 
 
-def folder(root: Path) -> Dataset:
+def folder(
+    root: Path,
+    *,
+    window: Window | None = None,
+    view: View = "axial",
+    planes: Planes | None = None,
+    volume: bool = False,
+) -> Dataset:
     """Open ``root/<class>/<image>``, or ``root/<split>/<class>/<image>`` with training, validation, evaluation.
 
     Hidden files and files that are no images are passed over; the records come sorted by path. Patients are unknown,
     so every image stands alone: use a manifest with ``patient_id`` where several images share a patient.
+
+    Args:
+        root: The folder.
+        window: As of :class:`~medsaliency.data.reading.Reading`, for medical formats; so are the next.
+        view: Likewise.
+        planes: Likewise.
+        volume: Likewise.
 
     Raises:
         MedsaliencyError: If there are no class folders, some of the folders are splits and some are not, a class
@@ -39,7 +54,7 @@ def folder(root: Path) -> Dataset:
             for child in subfolders(split)
             for row in _class(root, child, split_name(split.name, str(split)))
         ]
-    return assemble(root.resolve().name, rows, str(root), read_files)
+    return assemble(root.resolve().name, rows, str(root), Reading(window, view, planes, volume))
 
 
 def subfolders(root: Path) -> list[Path]:
@@ -54,11 +69,9 @@ def subfolders(root: Path) -> list[Path]:
 
 
 def image_files(parent: Path) -> list[Path]:
-    """The image files in ``parent`` by their suffix, sorted, without hidden ones."""
+    """The image files in ``parent``, sorted, without hidden ones."""
     return sorted(
-        file
-        for file in parent.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and not file.is_dir()
+        file for file in parent.iterdir() if not file.name.startswith(".") and not file.is_dir() and is_image(file)
     )
 
 
@@ -69,7 +82,7 @@ def _class(root: Path, parent: Path, split: str | None) -> list[Row]:
     files = image_files(parent)
     if not files:
         raise MedsaliencyError(
-            f"{parent}: expected images ({', '.join(IMAGE_SUFFIXES)}), got none; add some, or remove it"
+            f"{parent}: expected images ({', '.join(SUFFIXES)}), got none; add some, or remove it"
         )
     stems = {file.stem for file in files}
     for file in files:

@@ -1,4 +1,4 @@
-"""Image files to arrays, and arrays to the model's grid and back."""
+"""Picture files (PNG, JPEG, TIFF, ...) to arrays, and arrays to the channels of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from medsaliency.types import BoolArray, FloatArray, Geometry, MedsaliencyError, Pad, Resize
+from medsaliency.types import BoolArray, FloatArray, MedsaliencyError
 
 MAX_PIXELS = 64_000_000
 """Largest image decoded, in pixels (8,000 x 8,000): a larger one is refused before its data is read."""
@@ -102,7 +102,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def to_channels(pixels: FloatArray, channels: int, name: str) -> FloatArray:
-    """Bring (C, H, W) pixels to 1 channel (ITU-R 601 luma) or 3 (gray repeated).
+    """Bring (C, H, W) pixels, or (C, D, H, W), to 1 channel (ITU-R 601 luma) or 3 (gray repeated).
 
     Raises:
         MedsaliencyError: If the image has another number of channels than 1 or 3, or ``channels`` is neither.
@@ -115,48 +115,3 @@ def to_channels(pixels: FloatArray, channels: int, name: str) -> FloatArray:
     if channels == 3:
         return np.repeat(pixels, 3, axis=0)
     return np.tensordot(np.array([[0.299, 0.587, 0.114]], np.float32), pixels, axes=1).astype(np.float32)
-
-
-def fit(image: FloatArray, lesion: BoolArray | None, size: int) -> tuple[FloatArray, BoolArray | None, Geometry]:
-    """Pad an image with black to a square and resize it to ``size`` x ``size``, keeping its aspect ratio.
-
-    Args:
-        image: (C, H, W) float32 in [0, 1].
-        lesion: (H, W) bool or None. A pixel of the new grid is lesion where at least half of it is.
-        size: Pixels a side of the model's grid.
-
-    Returns:
-        The (C, size, size) image, the (size, size) lesion or None, and the geometry that leads back.
-    """
-    height, width = image.shape[1:]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    pad = Pad(top, side - height - top, left, side - width - left)
-    steps: list[Pad | Resize] = []
-    if side != height or side != width:
-        steps.append(pad)
-        widths = ((pad.top, pad.bottom), (pad.left, pad.right))
-        image = np.pad(image, ((0, 0), *widths))
-        lesion = None if lesion is None else np.pad(lesion, widths)
-    if side != size:
-        steps.append(Resize((side, side), (size, size)))
-        image = np.clip(np.stack([_resize(plane, (size, size)) for plane in image]), 0, 1)
-        lesion = None if lesion is None else _resize(lesion.astype(np.float32), (size, size)) >= 0.5
-    return image.astype(np.float32), lesion, Geometry(native_size=(height, width), steps=tuple(steps))
-
-
-def to_native(saliency: FloatArray, geometry: Geometry) -> FloatArray:
-    """Put an (H, W) map of the model's grid back on the native pixels: each step of the geometry undone, last first."""
-    for step in reversed(geometry.steps):
-        if isinstance(step, Resize):
-            saliency = _resize(saliency, step.before)
-        else:
-            height, width = saliency.shape
-            saliency = saliency[step.top : height - step.bottom, step.left : width - step.right]
-    return np.ascontiguousarray(saliency, dtype=np.float32)
-
-
-def _resize(plane: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """Linear resize of an (H, W) float32 plane, averaging where it shrinks."""
-    resized = Image.fromarray(plane).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-    return np.asarray(resized, dtype=np.float32)

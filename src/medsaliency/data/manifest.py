@@ -7,21 +7,21 @@ import difflib
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Box, Dataset, Raw, Record
-from medsaliency.data.images import read_image, read_mask
-from medsaliency.types import BoolArray, MedsaliencyError, nearest
+from medsaliency.data.formats import planes_of, read_record
+from medsaliency.data.reading import Planes, Reading, View, Window
+from medsaliency.types import MedsaliencyError, nearest
 
 if TYPE_CHECKING:
     from _csv import Reader
 
 REQUIRED = ("image", "label")
-OPTIONAL = ("patient_id", "mask", "boxes", "split")
+OPTIONAL = ("patient_id", "mask", "boxes", "split", "plane")
 
 SPLIT_NAMES = {
     **dict.fromkeys(("training", "train"), TRAINING),
@@ -31,17 +31,30 @@ SPLIT_NAMES = {
 """What sources call the three splits, in lower case."""
 
 
-def manifest(path: Path) -> Dataset:
-    """Open a CSV with the columns ``image,label`` and optionally ``patient_id``, ``mask``, ``boxes`` and ``split``.
+def manifest(
+    path: Path,
+    *,
+    window: Window | None = None,
+    view: View = "axial",
+    planes: Planes | None = None,
+    volume: bool = False,
+) -> Dataset:
+    """Open a CSV with ``image,label`` and optionally ``patient_id``, ``mask``, ``boxes``, ``split`` and ``plane``.
 
     Args:
         path: The CSV, or the folder that holds a ``manifest.csv``. Its image and mask paths are relative to its own
             folder and must stay inside. An empty ``mask`` means no mask, an empty ``patient_id`` an unknown patient
             (the image then stands alone), an empty ``split`` one still to be made. ``boxes`` stand for a mask: ``x y
-            width height`` in pixels of the image, several separated by semicolons. Other columns are ignored.
+            width height`` in pixels of the image, several separated by semicolons. ``plane`` numbers a slice or frame
+            of the file from 0. Other columns are ignored.
+        window: As of :class:`~medsaliency.data.reading.Reading`, for medical formats; so are the next.
+        view: Likewise.
+        planes: Likewise; a file whose row has a ``plane`` keeps to that.
+        volume: Likewise.
 
     Returns:
-        A dataset with classes in alphabetical order and the image's relative path as each record's id.
+        A dataset with classes in alphabetical order. A record's id is the image's relative path, and ``#`` and the
+        number where it is a plane; planes of one file are one patient unless ``patient_id`` says otherwise.
 
     Raises:
         MedsaliencyError: If the file or a column is missing, a cell is not what it should be, an image is listed
@@ -55,7 +68,7 @@ def manifest(path: Path) -> Dataset:
             rows = _rows(csv.reader(stream), file)
     except (UnicodeDecodeError, csv.Error) as error:
         raise MedsaliencyError(f"{file}: expected a CSV in UTF-8, got another file ({error}); save it again") from error
-    return assemble(file.parent.resolve().name, rows, str(file), read_files)
+    return assemble(file.parent.resolve().name, rows, str(file), Reading(window, view, planes, volume))
 
 
 @dataclass(frozen=True)
@@ -70,16 +83,30 @@ class Row:
     patient: str | None = None
     split: str | None = None
     boxes: tuple[Box, ...] = ()
+    plane: int | None = None
+    parts: tuple[Path, ...] = ()
 
 
-def assemble(name: str, rows: Sequence[Row], where: str, read: Callable[[Record], Raw]) -> Dataset:
+def assemble(
+    name: str, rows: Sequence[Row], where: str, reading: Reading, read: Callable[[Record], Raw] | None = None
+) -> Dataset:
     """Make a dataset of rows: classes are the sorted labels, an unknown patient is the row's id.
+
+    Args:
+        name: Of the dataset.
+        rows: A row of a file of several slices or frames becomes one for each that ``reading`` asks for.
+        where: Names the source in errors.
+        reading: How files are read.
+        read: Reads a record; None reads its files, whatever their format.
 
     Raises:
         MedsaliencyError: If there are no rows, an id occurs twice, or a label has a single image.
     """
     if not rows:
         raise MedsaliencyError(f"{where}: expected at least one image, got none; add images, or check the path")
+    if read is None:
+        rows = [plane for row in rows for plane in _planes(row, reading)]
+        read = partial(read_record, reading=reading)
     seen: dict[str, str] = {}
     for row in rows:
         if row.id in seen:
@@ -96,38 +123,33 @@ def assemble(name: str, rows: Sequence[Row], where: str, read: Callable[[Record]
     classes = tuple(sorted(counts))
     index = {label: i for i, label in enumerate(classes)}
     records = tuple(
-        Record(row.id, index[row.label], row.patient or row.id, row.split, row.image, row.mask, row.boxes)
+        Record(
+            row.id,
+            index[row.label],
+            row.patient or row.id,
+            row.split,
+            row.image,
+            row.mask,
+            row.boxes,
+            row.plane,
+            row.parts,
+        )
         for row in rows
     )
-    return Dataset(name=name, classes=classes, records=records, read=read)
+    return Dataset(name=name, classes=classes, records=records, read=read, reading=reading)
 
 
-def read_files(record: Record) -> Raw:
-    """Read the image file of a record, and its mask or boxes where it has them.
-
-    Raises:
-        MedsaliencyError: As :func:`medsaliency.data.images.read_image`, naming the image or the mask; or if a box
-            leaves the image.
-    """
-    assert record.image is not None  # noqa: S101  # every source that reads with this sets it
-    pixels = read_image(record.image, source=record.id)
-    if record.boxes:
-        return Raw(pixels, _drawn(record, pixels.shape[1], pixels.shape[2]))
-    mask = None if record.mask is None else read_mask(record.mask, source=f"{record.id}: mask {record.mask.name}")
-    return Raw(pixels, mask)
-
-
-def _drawn(record: Record, height: int, width: int) -> BoolArray:
-    """The mask (H, W) of a record's boxes."""
-    mask = np.zeros((height, width), dtype=np.bool_)
-    for x, y, across, down in record.boxes:
-        if x + across > width or y + down > height:
-            raise MedsaliencyError(
-                f"{record.id}: expected boxes inside the image of {width} x {height} pixels, got x {x} y {y} width "
-                f"{across} height {down}; give them in pixels of this very file"
-            )
-        mask[y : y + down, x : x + across] = True
-    return mask
+def _planes(row: Row, reading: Reading) -> list[Row]:
+    """A row for each slice or frame of its file that becomes an image; the row itself where its file is one."""
+    if row.plane is not None:
+        return [replace(row, id=f"{row.id}#{row.plane}", patient=row.patient or row.id)]
+    if not row.image.is_file() or row.parts:  # said when it is read, as of any other file
+        return [row]
+    found = planes_of(Record(row.id, 0, row.id, None, row.image, row.mask), reading)
+    return [
+        row if plane is None else replace(row, id=f"{row.id}#{plane}", patient=row.patient or row.id, plane=plane)
+        for plane in found
+    ]
 
 
 def inside(root: Path, relative: str, where: str) -> tuple[str, Path]:
@@ -202,7 +224,14 @@ def _row(cells: dict[str, str], root: Path, where: str) -> Row:
         patient=cells.get("patient_id"),
         split=split_name(cells["split"], where) if cells.get("split") else None,
         boxes=tuple(_box(text, where) for text in cells.get("boxes", "").split(";") if text.strip()),
+        plane=_plane(cells["plane"], where) if cells.get("plane") else None,
     )
+
+
+def _plane(text: str, where: str) -> int:
+    if not text.isdecimal():
+        raise MedsaliencyError(f"{where}: expected plane as a whole number from 0, got {text!r}")
+    return int(text)
 
 
 def _box(text: str, where: str) -> Box:

@@ -12,6 +12,7 @@ from medsaliency.data.dataset import Dataset, Raw, Record
 from medsaliency.data.folder import image_files, subfolders
 from medsaliency.data.images import read_image, read_mask
 from medsaliency.data.manifest import Row, assemble, inside
+from medsaliency.data.reading import Reading
 from medsaliency.types import BoolArray, MedsaliencyError
 
 MASKS = ("ignore", "lung")
@@ -40,7 +41,7 @@ def radiography(root: Path, masks: Literal["ignore", "lung"] = "ignore") -> Data
         raise MedsaliencyError(f"{root}: expected class folders that hold images/, got none; check the path")
     rows = [row for child in classes for row in _class(root, child, masks == "lung")]
     name = root.resolve().name + (" (masks: lungs)" if masks == "lung" else "")
-    return assemble(name, rows, str(root), read_film)
+    return assemble(name, rows, str(root), Reading(), read_film)
 
 
 def read_film(record: Record) -> Raw:

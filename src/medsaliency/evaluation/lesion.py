@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from medsaliency.data.images import to_native
+from medsaliency.data.geometry import to_native
 from medsaliency.evaluation.metric import Scores
 from medsaliency.model.probe import Probe
 from medsaliency.types import BoolArray, FloatArray, Geometry, Score

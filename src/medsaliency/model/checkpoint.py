@@ -35,6 +35,7 @@ class _Description(BaseModel):
     output: Output
     target_layer: str | None = None
     metrics: dict[str, Any] = {}
+    reading: dict[str, Any] = {}
 
 
 def save(
@@ -44,6 +45,7 @@ def save(
     architecture: str,
     trained_on: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``model.safetensors`` and ``model.json`` into ``folder``, which appears whole or not at all.
 
@@ -53,6 +55,7 @@ def save(
         folder: Must not exist yet.
         trained_on: The data's name, counts and seed, for the record.
         metrics: Performance, for the record.
+        reading: How files were read for it (window, view, fit, ...), so that other files can be read alike.
 
     Raises:
         MedsaliencyError: If ``folder`` exists, or there is no such architecture.
@@ -76,6 +79,7 @@ def save(
             "target_layer": classifier.known_target_layer,
             "trained_on": dict(trained_on or {}),
             "metrics": dict(metrics or {}),
+            "reading": dict(reading or {}),
         }
         (beside / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         beside.chmod(0o755)
@@ -126,6 +130,15 @@ def metrics_of(folder: Path | str) -> dict[str, Any]:
         MedsaliencyError: If a file is missing or unreadable.
     """
     return _describe(_place(folder)).metrics
+
+
+def reading_of(folder: Path | str) -> dict[str, Any]:
+    """How files are to be read for a checkpoint, as :func:`save` was told; empty where nothing was said.
+
+    Raises:
+        MedsaliencyError: If a file is missing or unreadable.
+    """
+    return _describe(_place(folder)).reading
 
 
 def load_state_dict(
