@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.table import Column, Table
@@ -15,6 +15,9 @@ from rich.table import Column, Table
 from medsaliency.progress import bars, loading
 from medsaliency.terminal import out, print_accuracy, print_agreement, print_end, print_findings
 from medsaliency.types import MedsaliencyError
+
+if TYPE_CHECKING:
+    from medsaliency.data.reading import Planes
 
 app = typer.Typer(
     name="medsaliency",
@@ -109,7 +112,7 @@ def train(
 
 @app.command(epilog="Example: medsaliency explain scan.png --checkpoint runs/demo/model --methods grad_cam,gradient")
 def explain(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files of any known format, or folders of DICOM files.")],
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the folder of a run.")],
     output: Annotated[Path, typer.Option(help="Folder for figures and maps.")] = Path("explanations"),
     methods: Annotated[
@@ -124,9 +127,15 @@ def explain(
     ] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Measure first how the model runs fastest here.")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="With --tune: stay with float32.")] = False,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="CENTER WIDTH", help="Of the file's units; the checkpoint's or the file's if not given."),
+    ] = None,
+    plane: Annotated[int | None, typer.Option(min=0, help="Number of the slice or frame, from 0.")] = None,
+    planes: Annotated[str | None, typer.Option(help="all or middle: which slices or frames of a file.")] = None,
     seed: Annotated[int, typer.Option(help="Of methods that draw.")] = 0,
 ) -> None:
-    """Explain images: for each a PNG figure, and its maps on the image's own pixels as an .npz file."""
+    """Explain images: for each a PNG figure, its maps on the image's own pixels (.npz), and what they are of (.json)."""
     with loading():
         from medsaliency.study.files import describe_layers, explain_files
 
@@ -152,10 +161,13 @@ def explain(
         tune=tune,
         exact=exact,
         seed=seed,
+        window=window,
+        plane=plane,
+        planes=cast("Planes | None", planes),
         track=bars,
     )
-    for figure, maps, prediction in written:
-        out.print(f"{figure}  {maps}  {prediction}", soft_wrap=True, highlight=False, markup=False)
+    for one in written:
+        out.print(f"{one.figure}  {one.maps}  {one.prediction}", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command(epilog="Example: medsaliency report runs/demo --format html,pdf,md")

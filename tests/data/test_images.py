@@ -3,13 +3,13 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from medsaliency.data import images
-from medsaliency.data.images import fit, read_image, read_mask, scale, to_channels, to_native
-from medsaliency.types import Geometry, MedsaliencyError
+from medsaliency.data.images import read_image, read_mask, scale, to_channels
+from medsaliency.types import MedsaliencyError
 
 GRAY = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)
 
@@ -156,49 +156,3 @@ def test_channels_are_repeated_or_weighed():
     np.testing.assert_array_equal(to_channels(color[:1], 3, "a"), np.ones((3, 1, 1)))
     with pytest.raises(MedsaliencyError, match=r"1 or 3"):
         to_channels(np.zeros((2, 1, 1), np.float32), 1, "a")
-
-
-@settings(deadline=None)
-@given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 64))
-def test_fit_and_back_keep_size_range_and_constants(height, width, size):
-    image, lesion, geometry = fit(np.full((1, height, width), 0.5, np.float32), np.ones((height, width), bool), size)
-    assert image.shape == (1, size, size)
-    assert lesion is not None
-    assert lesion.shape == (size, size)
-    assert 0 <= image.min() <= image.max() <= 1
-    back = to_native(np.full((size, size), 0.25, np.float32), geometry)
-    assert back.shape == (height, width)
-    np.testing.assert_allclose(back, 0.25, rtol=1e-6)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_where_nothing_is_resampled_the_way_back_is_exact(height, width, seed):
-    image = np.random.default_rng(seed).random((1, height, width), dtype=np.float32)
-    lesion = image[0] > 0.5
-    fitted, padded, geometry = fit(image, lesion, max(height, width))
-    np.testing.assert_array_equal(to_native(fitted[0], geometry), image[0])
-    assert padded is not None
-    assert padded.sum() == lesion.sum()
-
-
-@settings(deadline=None)
-@given(st.integers(16, 120), st.integers(16, 120), st.integers(32, 96), st.data())
-def test_a_bright_block_comes_back_to_its_place(height, width, size, data):
-    half = 5
-    y, x = data.draw(st.integers(half, height - half - 1)), data.draw(st.integers(half, width - half - 1))
-    image = np.zeros((1, height, width), np.float32)
-    image[0, y - half : y + half + 1, x - half : x + half + 1] = 1
-    fitted, _, geometry = fit(image, None, size)
-    back = to_native(fitted[0], geometry)
-    rows, columns = np.mgrid[:height, :width]
-    place = [(back * rows).sum() / back.sum(), (back * columns).sum() / back.sum()]
-    np.testing.assert_allclose(place, [y, x], atol=1.0)
-
-
-def test_a_lesion_pixel_needs_half_its_area():
-    lesion = np.zeros((8, 8), bool)
-    lesion[:4] = True
-    _, small, geometry = fit(np.zeros((1, 8, 8), np.float32), lesion, 4)
-    np.testing.assert_array_equal(small, [[True] * 4] * 2 + [[False] * 4] * 2)
-    assert geometry == Geometry(native_size=(8, 8), steps=geometry.steps)

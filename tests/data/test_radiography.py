@@ -92,7 +92,7 @@ def test_what_cannot_be_opened_says_what_was_looked_for(tmp_path):
         open_source(tmp_path, kind="manifets")
     with pytest.raises(MedsaliencyError, match=r"option of 'figshare', got 'folds'; did you mean 'fold'"):
         open_source(tmp_path, kind="figshare", folds=2)
-    with pytest.raises(MedsaliencyError, match=r"got 'x'; it has none"):
+    with pytest.raises(MedsaliencyError, match=r"got 'x'; known: planes, view, volume, window"):
         open_source(tmp_path, kind="folder", x=2)
     with pytest.raises(MedsaliencyError, match=r"got neither"):
         open_source()

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -5,13 +6,15 @@ import pytest
 import torch
 from PIL import Image
 
-from medsaliency.model import tuning
+from medsaliency.data.geometry import from_dict
+from medsaliency.model import checkpoint, tuning
+from medsaliency.model.checkpoint import fingerprint
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.execution import Execution
 from medsaliency.model.tuning import Tuning, cache_folder
 from medsaliency.study.files import describe_layers, explain_files
 from medsaliency.study.store import Store
-from medsaliency.types import MedsaliencyError
+from medsaliency.types import Crop, Geometry, MedsaliencyError, Pad, Resize
 
 
 @pytest.fixture
@@ -22,21 +25,60 @@ def scan(tmp_path: Path) -> Path:
 
 
 def test_a_figure_and_maps_on_native_pixels_are_written(small_run: Store, scan: Path, tmp_path: Path) -> None:
-    ((figure, maps, prediction),) = explain_files(
-        [scan], small_run.path, tmp_path / "out", methods=["grad_cam", "edge"]
-    )
-    with np.load(maps, allow_pickle=False) as arrays:
+    (found,) = explain_files([scan], small_run.path, tmp_path / "out", methods=["grad_cam", "edge"])
+    with np.load(found.maps, allow_pickle=False) as arrays:
         assert sorted(arrays.files) == ["edge", "grad_cam"]
         assert arrays["edge"].shape == (90, 50)
         assert arrays["edge"].dtype == np.float32
-    with Image.open(figure) as image:
+    with Image.open(found.figure) as image:
         assert min(image.size) > 200
-    assert prediction.split(" (")[0] in ("no-lesion", "intra-axial", "extra-axial", "sellar")
+    assert found.prediction.split(" (")[0] in ("no-lesion", "intra-axial", "extra-axial", "sellar")
+
+
+def test_what_the_maps_are_of_is_written_beside_them(small_run: Store, scan: Path, tmp_path: Path) -> None:
+    (found,) = explain_files([scan], small_run.path, tmp_path / "out", methods=["edge"], target="sellar")
+    about = json.loads(found.about.read_text())
+    assert from_dict(about["geometry"]) == Geometry(
+        (90, 50), (Pad((0, 20), (0, 20)), Resize((90, 90), (64, 64))), source=str(scan)
+    )
+    assert about["source"] == str(scan)
+    assert about["classes"] == ["no-lesion", "intra-axial", "extra-axial", "sellar"]
+    assert (about["target"], about["explains"]) == (3, "Logit(index=3)")
+    assert sum(about["probabilities"]) == pytest.approx(1, abs=1e-5)
+    best = about["classes"][int(np.argmax(about["probabilities"]))]
+    assert found.prediction == f"{best} ({max(about['probabilities']):.3f})"
+    assert about["methods"] == {"edge": "Edge()"}
+    assert about["model"] == {
+        "architecture": "small_cnn",
+        "weights": fingerprint(checkpoint.load(small_run.path).module),
+    }
+
+
+def test_an_image_is_read_as_the_checkpoint_s_own_were(
+    small_run: Store, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "reading_of", lambda folder: {"fit": "crop", "window": [40, 80], "view": "axial"})
+    (found,) = explain_files([scan], small_run.path, tmp_path / "out", methods=["edge"])
+    steps = from_dict(json.loads(found.about.read_text())["geometry"]).steps
+    assert steps == (Crop((20, 0), (20, 0)), Resize((50, 50), (64, 64)))
+    with np.load(found.maps) as arrays:
+        assert not arrays["edge"][:20].any()  # the model has not seen what was cut off
+        assert arrays["edge"][20:70].any()
+
+
+def test_a_model_that_was_trained_here_says_how_its_images_were_read(small_run: Store) -> None:
+    assert checkpoint.reading_of(small_run.path) == {
+        "window": None,
+        "view": "axial",
+        "planes": None,
+        "volume": False,
+        "fit": "pad",
+    }
 
 
 def gradient(small_run: Store, scan: Path, output: Path, **options: object) -> np.ndarray:
-    ((_, maps, _),) = explain_files([scan], small_run.path, output, methods=["gradient"], **options)  # type: ignore[arg-type]
-    with np.load(maps, allow_pickle=False) as arrays:
+    (found,) = explain_files([scan], small_run.path, output, methods=["gradient"], **options)  # type: ignore[arg-type]
+    with np.load(found.maps, allow_pickle=False) as arrays:
         return np.asarray(arrays["gradient"])
 
 
@@ -119,5 +161,5 @@ def test_an_image_is_not_replaced_by_its_figure(small_run: Store, scan: Path) ->
 
 
 def test_a_folder_without_a_checkpoint_is_refused(scan: Path, tmp_path: Path) -> None:
-    with pytest.raises(MedsaliencyError, match=r"expected a checkpoint folder with model\.safetensors"):
+    with pytest.raises(MedsaliencyError, match=r"expected a checkpoint"):
         explain_files([scan], tmp_path, tmp_path / "out")

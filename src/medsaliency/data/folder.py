@@ -81,9 +81,7 @@ def _class(root: Path, parent: Path, split: str | None) -> list[Row]:
         raise MedsaliencyError(f"{parent}: expected images in a class folder, got the folder {nested[0].name!r}")
     files = image_files(parent)
     if not files:
-        raise MedsaliencyError(
-            f"{parent}: expected images ({', '.join(SUFFIXES)}), got none; add some, or remove it"
-        )
+        raise MedsaliencyError(f"{parent}: expected images ({', '.join(SUFFIXES)}), got none; add some, or remove it")
     stems = {file.stem for file in files}
     for file in files:
         # Some sets keep `x_mask.png` beside `x.png`; taken for images they would teach the outline of the lesion.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 from PIL import Image
@@ -109,23 +109,27 @@ def to_model(values: Values, steps: Sequence[Step]) -> Values:
     """Bring an array of native pixels to the model's grid; a mask is True where at least half of a new pixel is.
 
     Args:
-        values: (..., H, W) or (..., D, H, W): float32 or bool, with as many axes in front as there are channels to keep.
+        values: (..., H, W) or (..., D, H, W), float32 or bool.
         steps: Of a geometry.
     """
-    mask = values.dtype == np.bool_
+    found: Any = values
     for step in steps:
-        front = values.ndim - _dimensions(step)
-        if isinstance(step, Turn):
-            axes = (*range(front), *(front + axis for axis in step.axes))
-            values = np.flip(values.transpose(axes), [front + i for i, back in enumerate(step.backwards) if back])
-        elif isinstance(step, Pad):
-            values = np.pad(values, (*[(0, 0)] * front, *zip(step.before, step.after, strict=True)))
-        elif isinstance(step, Crop):
-            values = values[(..., *_inner(step, values.shape[front:]))]
-        else:
-            resized = _resize(values.astype(np.float32), step.after)
-            values = resized >= 0.5 if mask else resized  # type: ignore[assignment]
-    return np.ascontiguousarray(values)
+        found = _forwards(found, step)
+    return cast("Values", np.ascontiguousarray(found))
+
+
+def _forwards(values: Any, step: Step) -> Any:
+    front = values.ndim - _dimensions(step)
+    if isinstance(step, Turn):
+        axes = (*range(front), *(front + axis for axis in step.axes))
+        backwards = tuple(front + i for i, back in enumerate(step.backwards) if back)
+        return np.flip(values.transpose(axes), backwards)
+    if isinstance(step, Pad):
+        return np.pad(values, (*[(0, 0)] * front, *zip(step.before, step.after, strict=True)))
+    if isinstance(step, Crop):
+        return values[(..., *_inner(step, values.shape[front:]))]
+    resized = _resize(values.astype(np.float32), step.after)
+    return resized >= 0.5 if values.dtype == np.bool_ else resized
 
 
 def to_native(saliency: FloatArray, geometry: Geometry) -> FloatArray:
@@ -148,7 +152,7 @@ def to_native(saliency: FloatArray, geometry: Geometry) -> FloatArray:
         elif isinstance(step, Crop):
             saliency = np.pad(saliency, list(zip(step.before, step.after, strict=True)))
         else:
-            turned = np.flip(saliency, [i for i, back in enumerate(step.backwards) if back])
+            turned = np.flip(saliency, tuple(i for i, back in enumerate(step.backwards) if back))
             saliency = turned.transpose(np.argsort(step.axes))
     return np.ascontiguousarray(saliency, dtype=np.float32)
 
@@ -159,7 +163,7 @@ def to_stored(native: Values, geometry: Geometry) -> Values:
         return native
     stored = np.zeros(geometry.slice.shape, native.dtype)
     stored[(slice(None),) * geometry.slice.axis + (geometry.slice.index,)] = native
-    return stored
+    return cast("Values", stored)
 
 
 def to_dict(geometry: Geometry) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import torch
 import yaml
@@ -22,6 +22,7 @@ from pydantic import (
 
 from medsaliency.attribution import METHODS, PANEL, make_method
 from medsaliency.data import SOURCES
+from medsaliency.data.geometry import Fit
 from medsaliency.evaluation import METRICS, make_metric
 from medsaliency.evaluation.checks import CHECKS, make_check
 from medsaliency.model.execution import MemoryFormat, Precision
@@ -77,18 +78,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+Side = Annotated[int, Field(ge=8, le=2048)]
+
+
 class DataSection(Section):
     """Where images come from.
 
     ``source`` is a kind of source or None to find it out from ``root``; ``options`` are the source's own. ``size`` is
-    the model's grid in pixels a side. ``validation`` and ``evaluation`` are the shares carved where the source names
-    no such split.
+    the model's grid in pixels a side, or for volumes (D, H, W); ``fit`` how images come to its proportions: "pad",
+    "crop" or "stretch". ``validation`` and ``evaluation`` are the shares carved where the source names no such split.
     """
 
     source: str | None = "sandbox"
     root: str | None = None
     options: dict[str, Any] = {}
-    size: int = Field(128, ge=32, le=2048)
+    size: Side | tuple[Side, Side, Side] = 128
+    fit: Fit = "pad"
     channels: Literal[1, 3] = 1
     validation: float = Field(0.15, gt=0, lt=1)
     evaluation: float = Field(0.2, gt=0, lt=1)

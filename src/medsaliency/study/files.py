@@ -1,17 +1,25 @@
-"""Explaining image files with a checkpoint: a figure and the raw maps of each."""
+"""Explaining image files with a checkpoint: a figure, the raw maps of each, and what they are of."""
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from medsaliency.attribution import METHODS, PANEL, make_method, sharing
 from medsaliency.attribution.method import Method
-from medsaliency.data.images import fit, read_image, to_channels, to_native
+from medsaliency.data import open_source
+from medsaliency.data.dataset import Dataset, Record
+from medsaliency.data.formats import format_of, read_record
+from medsaliency.data.geometry import Fit, to_dict, to_native
+from medsaliency.data.reading import Planes, Reading, Window
 from medsaliency.model import checkpoint as checkpoints
 from medsaliency.model import tuning
 from medsaliency.model.classifier import Classifier
@@ -21,8 +29,18 @@ from medsaliency.model.targets import Contrast, Logit, Probability, Target
 from medsaliency.report.contents import Case
 from medsaliency.report.notebook import case_figure
 from medsaliency.study.reading import default_device
-from medsaliency.study.store import write_bytes
+from medsaliency.study.store import plain, write_bytes, write_text
 from medsaliency.types import MedsaliencyError, Sample, Track, generator, nearest, silent
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was written of one image: its figure, its maps, what they are of, and the prediction in words."""
+
+    figure: Path
+    maps: Path
+    about: Path
+    prediction: str
 
 
 def explain_files(
@@ -38,16 +56,21 @@ def explain_files(
     tune: bool = False,
     exact: bool = False,
     seed: int = 0,
+    window: Window | None = None,
+    plane: int | None = None,
+    planes: Planes | None = None,
     track: Track = silent,
-) -> list[tuple[Path, Path, str]]:
-    """Explain image files and write ``NAME.png`` (figure) and ``NAME.npz`` (maps on the native pixels) for each.
+) -> list[Explained]:
+    """Explain image files and write ``NAME.png`` (figure), ``NAME.npz`` (maps) and ``NAME.json`` for each.
 
-    Every file is read, and everything named is looked up, before anything is written. An ``.npz`` holds one (H, W)
-    float32 array a method, on the image's own pixels, in the image's own orientation.
+    Every file is read, and everything named is looked up, before anything is written. An ``.npz`` holds one float32
+    array a method on the file's own pixels, (H, W) or those of the volume, in the file's own orientation. The
+    ``.json`` says what they are of: the file, the way back to it, the prediction, the methods and the model.
 
     Args:
-        images: Files; their names without suffix must differ.
-        checkpoint: Folder that ``medsaliency train`` made, or a run's folder, whose model is taken.
+        images: Files of any known format, or folders of DICOM files; their names without suffix must differ. A file of
+            several slices or frames gives one result for each that is asked for, named with its number.
+        checkpoint: What :func:`medsaliency.model.checkpoint.load` takes. Files are read as it says that its own were.
         output: Folder for the results; files of the same names in it are replaced.
         methods: Names; None for all that need no extra.
         target: Name of the class explained; None for the predicted one.
@@ -57,23 +80,16 @@ def explain_files(
         tune: Measure first how the model runs fastest here.
         exact: Whether tuning must stay with float32.
         seed: Of methods that draw.
+        window: (center, width) in the file's units that becomes [0, 1]; None takes the checkpoint's, or the file's.
+        plane: Number, from 0, of the slice or frame.
+        planes: Which slices or frames, where no number is given; None takes the checkpoint's.
         track: Shows progress.
-
-    Returns:
-        For each image the figure's path, the maps' path, and the prediction in words.
 
     Raises:
         MedsaliencyError: If a file, the checkpoint, or a name cannot be used.
     """
-    names = [path.stem for path in images]
     if methods is not None and not methods:
         raise MedsaliencyError(f"explain: expected at least one method; known: {', '.join(METHODS)}")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise MedsaliencyError(f"explain: two images are called {twice[0]!r}; results are named after them, rename one")
-    for path in images:
-        if (output / f"{path.stem}.png").resolve() == path.resolve():
-            raise MedsaliencyError(f"explain: the figure of {path} would replace the image; choose another --output")
     classifier = checkpoints.load(checkpoint, device=default_device())
     for name in (target, against):
         if name is not None and name not in classifier.classes:
@@ -83,21 +99,50 @@ def explain_files(
     chosen = {name: make_method(name) for name in (methods if methods is not None else PANEL)}
     if target_layer is not None:
         classifier.use_layer(target_layer)
-    samples = [_read(path, classifier) for path in images]
+    reading, fit = _reading_of(checkpoint, window, planes)
+    found = [record for path in images for record in _records(path, reading, plane)]
+    names = [name for name, _ in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise MedsaliencyError(f"explain: two images are called {twice[0]!r}; results are named after them, rename one")
+    for name, record in found:
+        if record.image is not None and (output / f"{name}.png").resolve() == record.image.resolve():
+            raise MedsaliencyError(
+                f"explain: the figure of {record.image} would replace the image; choose another --output"
+            )
+    samples = [_prepare(record, name, classifier, reading, fit) for name, record in found]
     if tune:
         tuning.tune(classifier, torch.from_numpy(samples[0].image)[None], exact=exact, cache=tuning.cache_folder())
     wanted = {sample.id: _target(sample, classifier, target, against, probability) for sample in samples}
+    model = {"architecture": classifier.name, "weights": checkpoints.fingerprint(classifier.module)}
     written = []
-    for sample in track(samples, "explaining", len(samples)):
+    for sample, (_, record) in zip(track(samples, "explaining", len(samples)), found, strict=True):
         case, maps = _explain(sample, classifier, chosen, wanted[sample.id], seed)
         figure, arrays = io.BytesIO(), io.BytesIO()
         case_figure(case, classifier.classes).savefig(figure, format="png", dpi=120)
         np.savez_compressed(arrays, allow_pickle=False, **maps)
-        paths = output / f"{sample.id}.png", output / f"{sample.id}.npz"
-        write_bytes(paths[0], figure.getvalue())
-        write_bytes(paths[1], arrays.getvalue())
+        about = {
+            "sample": sample.id,
+            "source": str(record.image.resolve()) if record.image is not None else None,
+            "parts": [str(part.resolve()) for part in record.parts],
+            "plane": record.plane,
+            "geometry": to_dict(sample.geometry),
+            "classes": list(classifier.classes),
+            "probabilities": case.probabilities.tolist(),
+            "target": case.target,
+            "explains": repr(wanted[sample.id]),
+            "methods": {name: repr(method) for name, method in chosen.items()},
+            "model": model,
+            "medsaliency": version("medsaliency"),
+        }
         best = int(case.probabilities.argmax())
-        written.append((*paths, f"{classifier.classes[best]} ({case.probabilities[best]:.3f})"))
+        words = f"{classifier.classes[best]} ({case.probabilities[best]:.3f})"
+        figure_path, maps_path, about_path = (output / f"{sample.id}.{suffix}" for suffix in ("png", "npz", "json"))
+        one = Explained(figure_path, maps_path, about_path, words)
+        write_bytes(one.figure, figure.getvalue())
+        write_bytes(one.maps, arrays.getvalue())
+        write_text(one.about, json.dumps(plain(about), indent=2, allow_nan=False) + "\n")
+        written.append(one)
     return written
 
 
@@ -108,16 +153,59 @@ def describe_layers(image: Path, checkpoint: Path) -> list[Layer]:
         MedsaliencyError: If the file or the checkpoint cannot be used, or the model has no such layer.
     """
     classifier = checkpoints.load(checkpoint, device=default_device())
-    return classifier.describe_layers(torch.from_numpy(_read(image, classifier).image)[None])
+    reading, fit = _reading_of(checkpoint, None, "middle")
+    name, record = _records(image, reading, None)[0]
+    sample = _prepare(record, name, classifier, reading, fit)
+    return classifier.describe_layers(torch.from_numpy(sample.image)[None])
 
 
-def _read(path: Path, classifier: Classifier) -> Sample:
-    pixels = to_channels(read_image(path), classifier.channels, str(path))
-    size = classifier.size
-    if size is None:
-        size = max(pixels.shape[1:])
-    image, _, geometry = fit(pixels, None, size)
-    return Sample(id=path.stem, image=image, label=None, patient=path.stem, lesion=None, geometry=geometry)
+def _reading_of(checkpoint: Path, window: Window | None, planes: Planes | None) -> tuple[Reading, Fit]:
+    """How the checkpoint's images were read, with what is asked for here in its place."""
+    known = checkpoints.reading_of(checkpoint)
+    own: dict[str, Any] = {field.name: known[field.name] for field in fields(Reading) if field.name in known}
+    if own.get("window") is not None:
+        own["window"] = tuple(own["window"])
+    reading = Reading(**own)
+    if window is not None:
+        reading = replace(reading, window=window)
+    if planes is not None and not reading.volume:
+        reading = replace(reading, planes=planes)
+    return reading, known.get("fit", "pad")
+
+
+def _records(path: Path, reading: Reading, plane: int | None) -> list[tuple[str, Record]]:
+    """What is explained of one path, with the names of its results."""
+    if path.is_dir():
+        own = {"window": reading.window, "planes": reading.planes, "volume": reading.volume}
+        return [
+            (Path(record.id.replace("#", "-")).with_suffix("").as_posix().replace("/", "-"), record)
+            for record in open_source(path, "dicom", **own).records
+        ]
+    name = path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+    record = Record(str(path), 0, name, image=path)
+    if not path.is_file():  # said when it is read, as of any other file
+        return [(name, record)]
+    stack = format_of(path).stack(path, str(path), reading)
+    if stack is None and plane is None:
+        return [(name, record)]
+    if plane is not None:
+        return [(f"{name}-{plane}", replace(record, plane=plane))]
+    assert stack is not None  # noqa: S101  # else it was returned above
+    if reading.planes not in ("all", "middle"):
+        raise MedsaliencyError(
+            f"{path}: expected one image, got a file of {stack.count} slices or frames; give --plane with a number "
+            f"from 0 to {stack.count - 1}, or --planes middle or all"
+        )
+    numbers = range(stack.count) if reading.planes == "all" else [stack.count // 2]
+    return [(f"{name}-{number}", replace(record, plane=number)) for number in numbers]
+
+
+def _prepare(record: Record, name: str, classifier: Classifier, reading: Reading, fit: Fit) -> Sample:
+    """Read an image and bring it to the model's grid; without one, to its own longest side."""
+    raw = read_record(record, reading)
+    size = classifier.size if classifier.size is not None else max(raw.pixels.shape[1:])
+    dataset = Dataset("files", ("",), (record,), lambda record: read_record(record, reading), reading)
+    return replace(dataset.prepare(record, raw, size, classifier.channels, fit), id=name, label=None)
 
 
 def _target(

@@ -189,12 +189,18 @@ def why_other_images(one: Run, other: Run) -> str:
     data = [run.provenance["data"] for run in (one, other)]
     if data[0]["fingerprint"] != data[1]["fingerprint"]:
         return "other images, labels, patients or splits"
-    grids = [(run.study.data.size, run.study.data.channels, frozenset(run.images.index)) for run in (one, other)]
+    grids = [_grid(run) for run in (one, other)]
     if grids[0] == grids[1]:
         same = data[0]["images_sha256"] == data[1]["images_sha256"]
     else:
         same = (one.study.data.source, one.study.data.options) == (other.study.data.source, other.study.data.options)
     return "" if same else "images of the same names, but not the same images"
+
+
+def _grid(run: Run) -> tuple[object, ...]:
+    """What decides how an image of an id reaches the model."""
+    data = run.study.data
+    return data.size, data.fit, data.channels, frozenset(run.images.index)
 
 
 def why_other_meaning(one: Run, other: Run, metric: str, method: str) -> str:

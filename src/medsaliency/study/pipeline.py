@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset
+from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset, Record
+from medsaliency.data.geometry import to_dict
+from medsaliency.data.reading import Reading
+from medsaliency.data.round_trip import round_trip
 from medsaliency.data.splits import split_table
 from medsaliency.evaluation.data_randomization import DataRandomization
 from medsaliency.model import checkpoint
@@ -79,9 +82,11 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
     chosen = select(dataset.of(EVALUATION), study.explain.images, study.seed)
     by_id = {sample.id: sample for sample in samples}
     explained = [by_id[record.id] for record in chosen]
+    with clock.stage("testing geometry"):
+        tested = _test_geometry(study, dataset, chosen, explained, store, track)
     with clock.stage("tuning"):
         tuned = _execution(study, classifier, explained, store)
-    provenance = describe(study, dataset, classifier, explained, tuned, permuted)
+    provenance = {**describe(study, dataset, classifier, explained, tuned, permuted), "geometry": tested}
     store.keep_basis(provenance)
     with clock.stage("explaining and evaluating"):
         starts = range(0, len(explained), study.explain.batch_size)
@@ -100,6 +105,23 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
     for finish in track(last, "statistics and report", len(last)):
         finish(store)
     return store
+
+
+def _test_geometry(
+    study: Study,
+    dataset: Dataset,
+    records: Sequence[Record],
+    explained: Sequence[Sample],
+    store: Store,
+    track: Track,
+) -> dict[str, Any]:
+    """See that maps come back to the native pixels, keep the way back of each image, and return what was seen."""
+    geometries = {sample.id: sample.geometry for sample in explained}
+    data = study.data
+    found = round_trip(dataset, records, list(geometries.values()), data.size, data.channels, data.fit, track)
+    store.write_json("geometry.json", {name: to_dict(geometry) for name, geometry in geometries.items()})
+    # Names of files can be names of patients, and provenance is shown.
+    return {name: value for name, value in found.to_dict().items() if name != "sample"}
 
 
 def _execution(
@@ -163,6 +185,7 @@ def train_model(
         architecture=study.model.architecture,
         trained_on=trained_on,
         metrics={**metrics, "evaluation": plain(found)},
+        reading={**asdict(dataset.reading or Reading()), "fit": study.data.fit},
     )
     return predictions
 
@@ -185,12 +208,25 @@ def _model(
             f"size {classifier.size}, the study has {list(wanted[0])}, {wanted[1]} and {study.data.size}; give the "
             "model its own data and size"
         )
+    _check_reading(study, dataset, folder)
     if study.model.target_layer is not None:
         classifier.use_layer(study.model.target_layer)
     if predictions is None:
         with clock.stage("predicting"):
             predictions = predict(classifier, evaluation, track)
     return classifier, predictions
+
+
+def _check_reading(study: Study, dataset: Dataset, folder: Path) -> None:
+    """Raise MedsaliencyError where a checkpoint says that its images were read in another way than the study's are."""
+    ours = plain({**asdict(dataset.reading or Reading()), "fit": study.data.fit})
+    for name, value in checkpoint.reading_of(folder).items():
+        if name in ours and value != ours[name]:
+            field = "data.fit" if name == "fit" else f"data.options.{name}"
+            raise MedsaliencyError(
+                f"{folder}: the checkpoint's images were read with {name} {value}, the study's are with {ours[name]}; "
+                f"set {field}, or train a model on the study's"
+            )
 
 
 def _permuted(

@@ -27,7 +27,7 @@ from medsaliency.types import Sample
 
 LIBRARIES = (
     *("torch", "timm", "numpy", "scipy", "pillow", "pandas", "numba", "scikit-image", "scikit-learn"),
-    *("zarr", "matplotlib"),
+    *("zarr", "matplotlib", "pydicom", "nibabel"),
 )
 PACKAGE = Path(__file__).parents[1]
 GIVEN = "taken as given"
@@ -93,7 +93,7 @@ def describe(
             "architecture": classifier.name,
             "parameters": sum(p.numel() for p in classifier.module.parameters()),
             "target_layer": classifier.target_layer(example),
-            "input_size": study.data.size,
+            "input_size": study.data.size if isinstance(study.data.size, int) else list(study.data.size),
             "channels": classifier.channels,
             "device": classifier.device.type,
             "execution": {**asdict(classifier.execution), "exact": study.explain.exact},

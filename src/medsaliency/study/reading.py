@@ -31,7 +31,8 @@ def load_data(study: Study) -> Dataset:
 
 def read_split(study: Study, dataset: Dataset, name: str, track: Track = silent) -> list[Sample]:
     """Read the images of one split."""
-    return dataset.samples(dataset.of(name), study.data.size, study.data.channels, track, f"reading {name} images")
+    data = study.data
+    return dataset.samples(dataset.of(name), data.size, data.channels, track, f"reading {name} images", fit=data.fit)
 
 
 def predict(classifier: Classifier, samples: Sequence[Sample], track: Track = silent) -> pd.DataFrame:

@@ -154,7 +154,7 @@ def _shards(store: Store, kind: str) -> pd.DataFrame:
 
 def _without_places(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration for readers elsewhere: the last part of a path, not where it lay."""
-    places = [(config["data"], "root"), (config["model"], "checkpoint")]
+    places = [(config["data"], "root"), (config["data"]["options"], "labels"), (config["model"], "checkpoint")]
     places += [(check, "checkpoint") for check in config["evaluate"]["checks"].values()]
     for section, key in places:
         if section.get(key) is not None:
