@@ -135,7 +135,7 @@ def explain(
     planes: Annotated[str | None, typer.Option(help="all or middle: which slices or frames of a file.")] = None,
     seed: Annotated[int, typer.Option(help="Of methods that draw.")] = 0,
 ) -> None:
-    """Explain images: for each a PNG figure, its maps on the image's own pixels (.npz), and what they are of (.json)."""
+    """Explain images: for each a PNG figure, its maps on its own pixels (.npz), and what these are of (.json)."""
     with loading():
         from medsaliency.study.files import describe_layers, explain_files
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import html
 import io
 import json
 from dataclasses import replace
@@ -53,6 +54,17 @@ def test_patients_of_unknown_names_are_not_counted(informed: Contents) -> None:
     unnamed = replace(informed, provenance={**informed.provenance, "data": data})
     assert [row[3] for row in record(unnamed)["splits"]] == [None, None]
     assert "not known: each image counts as its own" in page(unnamed)
+
+
+def test_the_self_test_of_geometry_is_told(informed: Contents) -> None:
+    assert "self-test of geometry" not in page(informed)
+    seen = {"markers": 1, "chains": 1, "tested": 1, "largest": 0.25}
+    tested = replace(informed, provenance={**informed.provenance, "geometry": seen})
+    assert "1 marker on 1 of 1 way from native pixels" in page(tested)
+    seen = {"markers": 100, "chains": 35, "tested": 20, "largest": 0.25}
+    tested = replace(informed, provenance={**informed.provenance, "geometry": seen})
+    said = "100 markers on 20 of 35 ways from native pixels to the model's grid came back within 0.250 pixels"
+    assert said in html.unescape(page(tested))
 
 
 def test_a_record_of_nothing_says_so(contents: Contents) -> None:

@@ -31,7 +31,7 @@ def record(contents: Contents) -> dict[str, Any]:
         "classes": names,
         "splits": [(split, images, total, patients.get(split)) for split, images, total in splits],
         "rule": split_rule(data),
-        "data": data_rows(data),
+        "data": [*data_rows(data), *geometry_rows(provenance)],
         "model": model_rows(provenance),
         "training": training_rows(provenance),
         "methods": [(label, name in contents.controls, text) for name, label, text in methods],
@@ -71,6 +71,16 @@ def data_rows(data: Mapping[str, Any]) -> Rows:
     if data.get("patients_known") is not None:
         rows.append(("patients", "known" if data["patients_known"] else "not known: each image counts as its own"))
     return rows
+
+
+def geometry_rows(provenance: Mapping[str, Any]) -> Rows:
+    """Return what the self-test of geometry saw; nothing where there was none."""
+    found = provenance.get("geometry")
+    if not found:
+        return []
+    chains = f"{found['tested']:,} of {count(int(found['chains']), 'way')} from native pixels to the model's grid"
+    text = f"{count(int(found['markers']), 'marker')} on {chains} came back within {number(found['largest'])} pixels"
+    return [("self-test of geometry", text)]
 
 
 def model_rows(provenance: Mapping[str, Any]) -> Rows:
