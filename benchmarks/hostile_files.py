@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -65,7 +66,9 @@ class Outcome:
 
 def seeds() -> dict[str, list[Path]]:
     """The test files of pydicom, pydicom-data and nibabel that are small enough, by the format that reads them."""
-    places = {name: Path(find_spec(name).submodule_search_locations[0]) for name in ("pydicom", "data_store", "nibabel")}
+    places = {
+        name: Path(find_spec(name).submodule_search_locations[0]) for name in ("pydicom", "data_store", "nibabel")
+    }
     dicom = [*(places["pydicom"] / "data" / "test_files").rglob("*"), *places["data_store"].rglob("*")]
     nifti = [*(places["nibabel"] / "tests" / "data").rglob("*.nii*")]
     small = {
@@ -198,6 +201,32 @@ def _peak() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
+def _hang(path: Path) -> None:
+    del path
+    while True:
+        pass
+
+
+def _crash(path: Path) -> None:
+    del path
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _eat(path: Path) -> None:
+    del path
+    np.ones(BYTES + 100_000_000, np.uint8)
+
+
+SELF_TESTS: dict[str, Callable[[Path], object]] = {
+    "self-test hang": _hang,
+    "self-test crash": _crash,
+    "self-test memory": _eat,
+    "self-test write": lambda path: path.with_suffix(".left").write_text("x"),
+    "self-test raise": lambda path: path.stat().st_size // 0,
+}
+"""What a reader must not do, in place of one: the harness has to see it."""
+
+
 def _attempt(path: Path, kind: str) -> tuple[str, str]:
     """Read one file as its format's reader is used, sliced and, for a stack, whole; what came of it."""
     from medsaliency.data.dataset import Record
@@ -207,6 +236,9 @@ def _attempt(path: Path, kind: str) -> tuple[str, str]:
 
     record = Record("mutant", 0, "mutant", image=path)
     try:
+        if kind in SELF_TESTS:
+            SELF_TESTS[kind](path)
+            return "read", ""
         reading = Reading(planes="all")
         stack = FORMATS[kind].stack(path, "mutant", reading)
         planes = [None] if stack is None else [stack.count // 2]
@@ -321,7 +353,9 @@ def run(mutants: int, seed: int = 0, processes: int = 2) -> list[Outcome]:
         folders = [inner / str(i) for i in range(processes)]
         for each in folders:
             each.mkdir()
-        found = [outcome for part in pool.map(lambda g: _run_part(*g), _given(parts, seed, folders)) for outcome in part]
+        found = [
+            outcome for part in pool.map(lambda g: _run_part(*g), _given(parts, seed, folders)) for outcome in part
+        ]
         left = sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
         if left:
             raise RuntimeError(f"readers left files behind: {left[:5]}")
@@ -342,7 +376,9 @@ def table(found: Sequence[Outcome]) -> str:
     total = Counter(outcome.kind for outcome in found)
     lines.append(f"{'all':<20}" + "".join(f"{total[kind]:>12,}" for kind in kinds))
     slowest, largest = max(o.seconds for o in found), max(o.bytes for o in found)
-    lines.append(f"slowest {slowest:.2f} s, most memory {largest / 2**20:.0f} MiB, faults {sum(o.fault for o in found)}")
+    lines.append(
+        f"slowest {slowest:.2f} s, most memory {largest / 2**20:.0f} MiB, faults {sum(o.fault for o in found)}"
+    )
     return "\n".join(lines)
 
 

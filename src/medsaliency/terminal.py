@@ -20,6 +20,7 @@ out = Console()
 HEADLINES = ("evidence", "sic_webp", "sic_webp_published", "pointing_game", "lesion_auprc")
 """Measures of the table at the end of a study, where there are any of them."""
 MOST_COLUMNS = 6
+SHOWN_OF_HEADERS = {"modality": "modalities", "manufacturer": "manufacturers"}
 
 
 def print_findings(findings: Findings) -> None:
@@ -31,9 +32,13 @@ def print_findings(findings: Findings) -> None:
     out.print(table)
     if findings.height and findings.width:
         spread = " x ".join(f"{low:.0f}..{high:.0f} (median {mid:.0f})" for low, mid, high in _sides(findings))
-        out.print(f"Height x width: {spread} pixels, {findings.sizes} different", highlight=False, soft_wrap=True)
+        sides = "Depth x height x width" if findings.depth else "Height x width"
+        out.print(f"{sides}: {spread} pixels, {findings.sizes} different", highlight=False, soft_wrap=True)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in findings.channels.items())
     out.print(f"Images: {kinds}; lesion masks: {findings.masks:,}", highlight=False)
+    if findings.dicom is not None:
+        parts = [f"{name}: {', '.join(findings.dicom.aspects[aspect])}" for aspect, name in SHOWN_OF_HEADERS.items()]
+        out.print(f"DICOM headers: {findings.dicom.images:,}; {'; '.join(parts)}", highlight=False, soft_wrap=True)
     for line in _named(findings):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -59,7 +64,7 @@ def _named(findings: Findings, most: int = 5) -> list[str]:
 
 
 def _sides(findings: Findings) -> list[tuple[float, float, float]]:
-    return [side for side in (findings.height, findings.width) if side is not None]
+    return [side for side in (findings.depth, findings.height, findings.width) if side is not None]
 
 
 def print_end(store: Store) -> None:

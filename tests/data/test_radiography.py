@@ -84,7 +84,7 @@ def test_the_kind_of_source_is_found_out(root, tmp_path_factory):
 
 
 def test_what_cannot_be_opened_says_what_was_looked_for(tmp_path):
-    with pytest.raises(MedsaliencyError, match=r"manifest.csv, .mat files, class folders with images/, or class"):
+    with pytest.raises(MedsaliencyError, match=r"manifest.csv, .mat files, class folders with images/, DICOM"):
         open_source(tmp_path)
     with pytest.raises(MedsaliencyError, match=r"no such file or folder"):
         open_source(tmp_path / "none")

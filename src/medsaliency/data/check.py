@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsaliency.data.dataset import SPLITS, Dataset, Raw, Record
+from medsaliency.data.dicom import DICOM
+from medsaliency.data.dicom_facts import DicomFacts, dicom_facts
+from medsaliency.data.dicom_findings import dicom_findings
 from medsaliency.data.findings import NONE, Findings, Issue, Pair, Pairs
+from medsaliency.data.formats import format_of
+from medsaliency.data.geometry import to_model
 from medsaliency.data.images import to_channels
 from medsaliency.types import FloatArray, MedsaliencyError, Track, silent
 
@@ -51,8 +56,9 @@ def check(dataset: Dataset, *, distance: int = 4, clipped_share: float = 0.1, tr
         counts=_table(dataset, dataset.records),
         patients=_table(dataset, {(r.label, r.split, r.patient): r for r in dataset.records}.values()),
         patients_known=any(record.patient != record.id for record in dataset.records),
-        height=_spread([view.shape[0] for view in good]),
-        width=_spread([view.shape[1] for view in good]),
+        height=_spread([view.shape[-2] for view in good]),
+        width=_spread([view.shape[-1] for view in good]),
+        depth=_spread([view.shape[0] for view in good if len(view.shape) == 3]),
         sizes=len({view.shape for view in good}),
         channels=dict(Counter(view.kind for view in good)),
         unreadable=tuple(view for view in seen if isinstance(view, Issue)),
@@ -72,6 +78,7 @@ def check(dataset: Dataset, *, distance: int = 4, clipped_share: float = 0.1, tr
         ),
         distance=distance,
         clipped_share=clipped_share,
+        dicom=dicom_findings([(view.record, view.facts) for view in good if view.facts is not None], dataset.classes),
     )
 
 
@@ -80,22 +87,28 @@ class _View:
     """What is kept of an image once it was looked at; ``highest`` is the share of foreground at the highest value."""
 
     record: Record
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     kind: str
     constant: bool
     highest: float
     mask: str
     digest: bytes
     phash: int
+    facts: DicomFacts | None
 
 
 def _look(dataset: Dataset, record: Record) -> _View | Issue:
     """Read one image and keep what the findings need, or say why it cannot be read."""
     try:
         raw, mask = _read(dataset, record)
+        facts = None
+        if record.image is not None and format_of(record.image) is DICOM:
+            facts = dicom_facts(record.image, record.id)
         if not np.isfinite(raw.pixels).all():
             return Issue(record.id, f"{record.id}: holds NaN or infinity")
         gray = to_channels(raw.pixels, 1, record.id)[0]
+        if raw.turn is not None:
+            gray = to_model(gray, [raw.turn])
     except MedsaliencyError as error:
         return Issue(record.id, str(error))
     pixels = np.ascontiguousarray(raw.pixels)
@@ -109,7 +122,8 @@ def _look(dataset: Dataset, record: Record) -> _View | Issue:
         highest=0.0 if low == high else float((gray == high).sum() / (gray > low).sum()),
         mask=mask,
         digest=hashlib.sha256(repr(gray.shape).encode() + pixels[: 1 if equal else 3].tobytes()).digest(),
-        phash=_phash(gray),
+        phash=_phash(gray if gray.ndim == 2 else gray[len(gray) // 2]),
+        facts=facts,
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from medsaliency.data.dicom_findings import DicomFindings
+
 NONE = "none"
 """Stands for a split that the source does not name."""
 
@@ -65,6 +67,8 @@ class Findings:
         clipped: Images with a large share of the foreground at the highest value.
         distance: Largest distance of near duplicates.
         clipped_share: Smallest share that makes an image clipped.
+        depth: Smallest, median and largest number of slices of volumes; None where there are none.
+        dicom: What the headers of DICOM files say; None where there are none.
     """
 
     dataset: str
@@ -89,6 +93,8 @@ class Findings:
     clipped: tuple[Issue, ...]
     distance: int
     clipped_share: float
+    depth: tuple[float, float, float] | None = None
+    dicom: DicomFindings | None = None
 
     def problems(self) -> list[str]:
         """One line for each thing to mend before a study of this dataset means what it says."""
@@ -109,7 +115,8 @@ class Findings:
             ),
             (len(self.constant), "images of a single value", "; remove them"),
         ]
-        return [f"{what}: {count:,}{rest}" for count, what, rest in found if count]
+        own = [f"{what}: {count:,}{rest}" for count, what, rest in found if count]
+        return own + (self.dicom.problems() if self.dicom is not None else [])
 
     def notes(self) -> list[str]:
         """One line for each thing to know that needs no mending by itself."""
@@ -126,7 +133,7 @@ class Findings:
         if len(self.channels) > 1:
             mixed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.channels.items()))
             lines.append(f"images of several kinds: {mixed}; see that this does not give the class away")
-        return lines
+        return lines + (self.dicom.notes() if self.dicom is not None else [])
 
     def to_dict(self) -> dict[str, Any]:
         """Everything found, as JSON takes it, with ``problems`` and ``notes``."""

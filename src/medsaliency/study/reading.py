@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medsaliency.data import open_source
+from medsaliency.data import MADE, open_source
 from medsaliency.data.dataset import Dataset
 from medsaliency.data.splits import split
 from medsaliency.model.classifier import Classifier
@@ -21,7 +21,7 @@ def load_data(study: Study) -> Dataset:
     """Open the study's source and give every record a split."""
     root = Path(study.data.root) if study.data.root is not None else None
     options = dict(study.data.options)
-    if study.data.source == "sandbox":
+    if study.data.source in MADE:
         options = {"seed": study.seed, "size": study.data.size, **options}
     elif root is None:
         raise MedsaliencyError(f"study {study.name!r}: expected data.root for its images; give --data-root FOLDER")
