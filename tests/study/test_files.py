@@ -1,10 +1,13 @@
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from medsaliency.data.geometry import from_dict
 from medsaliency.model import checkpoint, tuning
@@ -14,7 +17,7 @@ from medsaliency.model.execution import Execution
 from medsaliency.model.tuning import Tuning, cache_folder
 from medsaliency.study.files import describe_layers, explain_files
 from medsaliency.study.store import Store
-from medsaliency.types import Crop, Geometry, MedsaliencyError, Pad, Resize
+from medsaliency.types import Crop, Geometry, MedsaliencyError, Pad, Resize, Slice
 
 
 @pytest.fixture
@@ -158,6 +161,63 @@ def test_an_image_is_not_replaced_by_its_figure(small_run: Store, scan: Path) ->
     with pytest.raises(MedsaliencyError, match=r"scan.png would replace the image; choose another --output"):
         explain_files([scan], small_run.path, scan.parent, methods=["edge"])
     assert scan.read_bytes() == before
+
+
+def dicom_files(folder: Path, count: int) -> Path:
+    """Files named as archives name them, with points and without a suffix."""
+    source = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    folder.mkdir()
+    for i in range(count):
+        source.SOPInstanceUID = source.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{i}"
+        source.save_as(folder / f"1.2.3.{i}")
+    return folder
+
+
+def test_a_folder_of_dicom_files_is_explained_on_their_own_pixels(small_run: Store, tmp_path: Path) -> None:
+    folder = dicom_files(tmp_path / "in", 2)
+    found = explain_files([folder], small_run.path, tmp_path / "out", methods=["edge"])
+    assert [one.maps.name for one in found] == ["1.2.3.0.npz", "1.2.3.1.npz"]
+    with np.load(found[0].maps) as arrays:
+        assert arrays["edge"].shape == (128, 128)
+    about = json.loads(found[1].about.read_text())
+    assert about["source"] == str(folder / "1.2.3.1")
+    geometry = from_dict(about["geometry"])
+    assert geometry.affine is not None
+    assert geometry.spacing == pytest.approx((0.661468, 0.661468))
+    assert "CompressedSamples" not in found[1].about.read_text()  # the patient's name of that file
+
+
+def test_a_window_changes_what_the_model_sees(small_run: Store, tmp_path: Path) -> None:
+    folder = dicom_files(tmp_path / "in", 1)
+    maps = []
+    for window in ((40, 400), (-600, 1500)):
+        (found,) = explain_files([folder], small_run.path, tmp_path / "out", methods=["edge"], window=window)
+        with np.load(found.maps) as arrays:
+            maps.append(arrays["edge"])
+    assert np.abs(maps[0] - maps[1]).max() > 0.05
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    path = tmp_path / "head.nii.gz"
+    affine = np.diag([-2.0, 2, 3, 1])
+    values = np.random.default_rng(0).random((20, 24, 9)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, affine), path)
+    return path
+
+
+def test_slices_of_a_volume_are_explained_by_number(small_run: Store, volume: Path, tmp_path: Path) -> None:
+    with pytest.raises(MedsaliencyError, match=r"a file of 9 slices or frames; give --plane with a number from 0 to 8"):
+        explain_files([volume], small_run.path, tmp_path / "out", methods=["edge"])
+    (one,) = explain_files([volume], small_run.path, tmp_path / "out", methods=["edge"], plane=3)
+    (middle,) = explain_files([volume], small_run.path, tmp_path / "out", methods=["edge"], planes="middle")
+    every = explain_files([volume], small_run.path, tmp_path / "out", methods=["edge"], planes="all")
+    assert (one.maps.name, middle.maps.name, len(every)) == ("head-3.npz", "head-4.npz", 9)
+    assert from_dict(json.loads(one.about.read_text())["geometry"]).slice == Slice(2, 3, (20, 24, 9))
+    with np.load(one.maps) as arrays:
+        assert arrays["edge"].shape == (20, 24)
+    with pytest.raises(MedsaliencyError, match=r"head\.nii\.gz"):
+        explain_files([volume], small_run.path, tmp_path / "out", methods=["edge"], plane=9)
 
 
 def test_a_folder_without_a_checkpoint_is_refused(scan: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from medsaliency.attribution import METHODS, PANEL, make_method, sharing
 from medsaliency.attribution.method import Method
 from medsaliency.data import open_source
 from medsaliency.data.dataset import Dataset, Record
-from medsaliency.data.formats import format_of, read_record
+from medsaliency.data.formats import SUFFIXES, format_of, read_record
 from medsaliency.data.geometry import Fit, to_dict, to_native
 from medsaliency.data.reading import Planes, Reading, Window
 from medsaliency.model import checkpoint as checkpoints
@@ -28,6 +28,7 @@ from medsaliency.model.probe import Probe
 from medsaliency.model.targets import Contrast, Logit, Probability, Target
 from medsaliency.report.contents import Case
 from medsaliency.report.notebook import case_figure
+from medsaliency.report.slices import cut
 from medsaliency.study.reading import default_device
 from medsaliency.study.store import plain, write_bytes, write_text
 from medsaliency.types import MedsaliencyError, Sample, Track, generator, nearest, silent
@@ -119,7 +120,7 @@ def explain_files(
     for sample, (_, record) in zip(track(samples, "explaining", len(samples)), found, strict=True):
         case, maps = _explain(sample, classifier, chosen, wanted[sample.id], seed)
         figure, arrays = io.BytesIO(), io.BytesIO()
-        case_figure(case, classifier.classes).savefig(figure, format="png", dpi=120)
+        case_figure(cut(case), classifier.classes).savefig(figure, format="png", dpi=120)
         np.savez_compressed(arrays, allow_pickle=False, **maps)
         about = {
             "sample": sample.id,
@@ -178,10 +179,10 @@ def _records(path: Path, reading: Reading, plane: int | None) -> list[tuple[str,
     if path.is_dir():
         own = {"window": reading.window, "planes": reading.planes, "volume": reading.volume}
         return [
-            (Path(record.id.replace("#", "-")).with_suffix("").as_posix().replace("/", "-"), record)
+            (_name(record.id.replace("/", "-"), record.plane), record)
             for record in open_source(path, "dicom", **own).records
         ]
-    name = path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+    name = _name(path.name, None)
     record = Record(str(path), 0, name, image=path)
     if not path.is_file():  # said when it is read, as of any other file
         return [(name, record)]
@@ -189,7 +190,7 @@ def _records(path: Path, reading: Reading, plane: int | None) -> list[tuple[str,
     if stack is None and plane is None:
         return [(name, record)]
     if plane is not None:
-        return [(f"{name}-{plane}", replace(record, plane=plane))]
+        return [(_name(path.name, plane), replace(record, plane=plane))]
     assert stack is not None  # noqa: S101  # else it was returned above
     if reading.planes not in ("all", "middle"):
         raise MedsaliencyError(
@@ -197,7 +198,14 @@ def _records(path: Path, reading: Reading, plane: int | None) -> list[tuple[str,
             f"from 0 to {stack.count - 1}, or --planes middle or all"
         )
     numbers = range(stack.count) if reading.planes == "all" else [stack.count // 2]
-    return [(f"{name}-{number}", replace(record, plane=number)) for number in numbers]
+    return [(_name(path.name, number), replace(record, plane=number)) for number in numbers]
+
+
+def _name(file: str, plane: int | None) -> str:
+    """What results of a file are called: as it, without a known suffix (names of DICOM files have points), numbered."""
+    plain = file.partition("#")[0]
+    suffix = max((known for known in SUFFIXES if plain.lower().endswith(known)), key=len, default="")
+    return plain.removesuffix(plain[len(plain) - len(suffix) :]) + ("" if plane is None else f"-{plane}")
 
 
 def _prepare(record: Record, name: str, classifier: Classifier, reading: Reading, fit: Fit) -> Sample:
