@@ -55,7 +55,7 @@ def check(dataset: Dataset, *, distance: int = 4, clipped_share: float = 0.1, tr
         images=len(dataset.records),
         counts=_table(dataset, dataset.records),
         patients=_table(dataset, {(r.label, r.split, r.patient): r for r in dataset.records}.values()),
-        patients_known=any(record.patient != record.id for record in dataset.records),
+        patients_known=dataset.patients_known,
         height=_spread([view.shape[-2] for view in good]),
         width=_spread([view.shape[-1] for view in good]),
         depth=_spread([view.shape[0] for view in good if len(view.shape) == 3]),

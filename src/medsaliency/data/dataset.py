@@ -92,6 +92,7 @@ class Dataset:
         records: In the source's own order, which carries no meaning.
         read: Reads one record from its source; raises MedsaliencyError that names the file.
         reading: How its files are read, so that a model is shown others in the same way; None for what is no file.
+        names_patients: Whether the source tells patients apart, though each may have a single image.
     """
 
     name: str
@@ -99,6 +100,12 @@ class Dataset:
     records: tuple[Record, ...]
     read: Callable[[Record], Raw]
     reading: Reading | None = None
+    names_patients: bool = False
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether images of one patient would be seen to be."""
+        return self.names_patients or any(record.patient != record.id for record in self.records)
 
     def sample(self, record: Record, size: Size, channels: int = 1, fit: Fit = "pad") -> Sample:
         """Read ``record`` and bring it to the model's grid of ``size`` pixels and ``channels`` channels."""

@@ -87,7 +87,7 @@ def describe(
             "fingerprint": _fingerprint(dataset),
             "explained": len(explained),
             "images_sha256": images_hash(explained),
-            "patients_known": any(record.patient != record.id for record in dataset.records),
+            "patients_known": dataset.patients_known,
         },
         "model": {
             "architecture": classifier.name,
