@@ -36,6 +36,11 @@ Overrides = Annotated[
 ]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder or file of the images; sets data.root.")]
 Seed = Annotated[int | None, typer.Option(help="Sets seed.")]
+Query = Annotated[
+    list[str] | None,
+    typer.Option("--query", metavar="KEY=VALUE", help="Keyword of a DICOM attribute and its value; repeatable."),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Most images; more matches are an error.")]
 
 
 def main() -> None:
@@ -112,9 +117,18 @@ def train(
 
 @app.command(epilog="Example: medsaliency explain scan.png --checkpoint runs/demo/model --methods grad_cam,gradient")
 def explain(
-    images: Annotated[list[Path], typer.Argument(help="Image files of any known format, or folders of DICOM files.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the folder of a run.")],
+    checkpoint: Annotated[
+        Path, typer.Option(help="Checkpoint or run folder, another library's model, or xrv: and a name.")
+    ],
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Image files of any known format, or folders of DICOM files.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for figures and maps.")] = Path("explanations"),
+    qido: Annotated[
+        str | None, typer.Option(metavar="URL", help="DICOMweb archive whose images are fetched into OUTPUT/originals.")
+    ] = None,
+    query: Query = None,
+    limit: Limit = 100,
     methods: Annotated[
         str | None, typer.Option(help="Names, separated by commas; all that need no extra if not given.")
     ] = None,
@@ -136,9 +150,16 @@ def explain(
     seed: Annotated[int, typer.Option(help="Of methods that draw.")] = 0,
 ) -> None:
     """Explain images: for each a PNG figure, its maps on its own pixels (.npz), and what these are of (.json)."""
+    if bool(images) == (qido is not None):
+        raise MedsaliencyError("explain: expected image files, or --qido with --query KEY=VALUE, and not both")
+    if query and qido is None:
+        raise MedsaliencyError("explain: expected --qido URL with --query, got none; name the archive")
     with loading():
         from medsaliency.study.files import describe_layers, explain_files
 
+    if qido is not None:
+        images = [_fetch(qido, query or [], output / "originals", limit)]
+    assert images  # noqa: S101  # one of both was given
     if list_layers:
         table = Table("", "layer", "kind", "feature maps", "grid", "why")
         for layer in describe_layers(images[0], checkpoint):
@@ -294,16 +315,23 @@ def models(
 @data_app.command("check", epilog="Example: medsaliency data check ../data/brain-mri")
 def data_check(
     source: Annotated[Path, typer.Argument(help="Manifest, or folder in one of the known layouts.")],
-    kind: Annotated[str | None, typer.Option(help="manifest, folder, figshare or radiography.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="manifest, folder, dicom, medmnist, figshare or radiography.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="Option of the source, as in data.options; repeatable."),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file for everything that was found.")] = None,
 ) -> None:
     """Report what a model would trip over: counts, sizes, unreadable files, duplicates, leaks between splits."""
     with loading():
         from medsaliency.data import open_source
         from medsaliency.data.check import check
+        from medsaliency.study.config import parse_options
         from medsaliency.study.store import write_text
 
-    findings = check(open_source(source, kind), track=bars)
+    findings = check(open_source(source, kind, **parse_options(options or [])), track=bars)
     if output is not None:
         write_text(output, json.dumps(findings.to_dict(), indent=2) + "\n")
     print_findings(findings)
@@ -314,6 +342,42 @@ def data_check(
         out.print(f"problem: {problem}", highlight=False, markup=False, style="bold", soft_wrap=True)
     if not problems:
         out.print("No problems found.")
+
+
+@data_app.command(
+    "fetch", epilog="Example: medsaliency data fetch https://pacs.example/dicom-web --query Modality=DX --output images"
+)
+def data_fetch(
+    url: Annotated[str, typer.Argument(help="DICOMweb archive.")],
+    output: Annotated[Path, typer.Option(help="New folder for the images.")],
+    query: Query = None,
+    limit: Limit = 100,
+) -> None:
+    """Fetch the images that match a query from an archive, as image-0001.dcm and so on."""
+    _fetch(url, query or [], output, limit)
+
+
+def _fetch(url: str, query: list[str], folder: Path, limit: int) -> Path:
+    """Fetch images into a folder and say how many came."""
+    with loading():
+        from medsaliency.study.dicomweb import fetch, parse_query
+
+    fetched = fetch(url, parse_query(query), folder, limit=limit, track=bars)
+    out.print(f"Fetched: {len(fetched.paths)} images, {folder}", soft_wrap=True, highlight=False, markup=False)
+    for kind, count in sorted(fetched.left_out.items()):
+        out.print(f"left out: {kind} ({count})", highlight=False, markup=False)
+    return folder
+
+
+def _store(files: list[Path], url: str) -> None:
+    """Store exported objects in an archive and say how many it took."""
+    with loading():
+        from medsaliency.study.dicomweb import push
+
+    pushed = push(files, url, track=bars)
+    for warning in pushed.warnings:
+        out.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
+    out.print(f"Stored: {pushed.stored} objects", highlight=False)
 
 
 def _parameters(instance: object) -> str:

@@ -5,14 +5,16 @@ import pytest
 
 from medsaliency.attribution import PANEL, make_method
 from medsaliency.attribution.smoothgrad import SmoothGrad
-from medsaliency.study.config import MAGNITUDES, Study, dump_study, load_study
+from medsaliency.study.config import MAGNITUDES, Study, dump_study, load_study, parse_options
 from medsaliency.types import MedsaliencyError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
 def test_every_example_configuration_is_valid() -> None:
-    assert [path.stem for path in CONFIGS] == ["brain-mri", "breast-ultrasound", "chest-xray", "sandbox-shortcut"]
+    assert [path.stem for path in CONFIGS] == [
+        *("brain-mri", "breast-ultrasound", "chest-xray", "sandbox-shortcut", "sandbox-volumes"),
+    ]
     for path in CONFIGS:
         study = load_study(path, **{"data.root": "somewhere"})
         assert study.name == path.stem
@@ -74,7 +76,12 @@ def test_one_parameter_of_a_list_of_names_can_be_overridden() -> None:
         ("trainin.epochs=3", "unknown key 'trainin'; did you mean 'training'?"),
         ("training.epoch=3", "unknown key 'training.epoch'; did you mean 'epochs'?"),
         ("data.siz=3", "unknown key 'data.siz'; did you mean 'size'"),
-        ("data.size=3", "data.size: input should be greater than or equal to 32, got 3"),
+        (
+            "data.size=3",
+            "data.size: expected 8 to 2048 pixels a side, or three such numbers (D, H, W) for volumes, got 3",
+        ),
+        ("data.size=[32,64]", "data.size: expected 8 to 2048 pixels a side, or three such numbers"),
+        ("data.fit=squeeze", "data.fit: input should be 'pad', 'crop' or 'stretch'"),
         ("training.epochs=0", "expected epochs, batch_size and patience >= 1"),
         ("training.learning_rate=-1", "learning_rate > 0"),
         ("device=cudda", "'cudda' cannot be used here"),
@@ -122,3 +129,12 @@ def test_a_network_is_trained_anew_by_a_seed_of_its_own() -> None:
 def test_a_study_does_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Study().seed = 3  # type: ignore[misc]
+
+
+def test_options_of_a_source_are_parsed_as_yaml() -> None:
+    given = parse_options(["volume=true", "window=[40, 400]", " planes = middle"])
+    assert given == {"volume": True, "window": [40, 400], "planes": "middle"}
+    with pytest.raises(MedsaliencyError, match=r"--option volume: expected NAME=VALUE"):
+        parse_options(["volume"])
+    with pytest.raises(MedsaliencyError, match=r"--option window=\[: not valid YAML"):
+        parse_options(["window=["])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import torch
 import yaml
@@ -78,9 +78,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-Side = Annotated[int, Field(ge=8, le=2048)]
-
-
 class DataSection(Section):
     """Where images come from.
 
@@ -92,7 +89,7 @@ class DataSection(Section):
     source: str | None = "sandbox"
     root: str | None = None
     options: dict[str, Any] = {}
-    size: Side | tuple[Side, Side, Side] = 128
+    size: int | tuple[int, int, int] = 128
     fit: Fit = "pad"
     channels: Literal[1, 3] = 1
     validation: float = Field(0.15, gt=0, lt=1)
@@ -103,6 +100,17 @@ class DataSection(Section):
     def _known(cls, value: str | None) -> str | None:
         if value is not None and value not in SOURCES:
             raise ValueError(f"unknown source {value!r}{nearest(value, SOURCES)}")
+        return value
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _sides(cls, value: Any) -> Any:
+        sides = value if isinstance(value, list | tuple) else [value]
+        whole = all(isinstance(side, int) and not isinstance(side, bool) and 8 <= side <= 2048 for side in sides)
+        if not whole or (isinstance(value, list | tuple) and len(value) != 3):
+            raise ValueError(
+                f"expected 8 to 2048 pixels a side, or three such numbers (D, H, W) for volumes, got {value!r}"
+            )
         return value
 
 
@@ -312,6 +320,21 @@ def load_study(path: Path | None, overrides: Sequence[str] = (), **values: Any) 
         return Study.model_validate(settings)
     except ValidationError as error:
         raise MedsaliencyError(f"{name}: {_explain(error)}") from error
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Options of a source, ``NAME=VALUE`` each, the value in YAML.
+
+    Raises:
+        MedsaliencyError: If one has no ``=``, or its value is no YAML.
+    """
+    options = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise MedsaliencyError(f"--option {text}: expected NAME=VALUE, such as planes=middle")
+        options[name.strip()] = _parse(value, f"--option {text}")
+    return options
 
 
 def dump_study(study: Study) -> str:

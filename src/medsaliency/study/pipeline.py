@@ -161,11 +161,12 @@ def train_model(
         seed=study.training_seed,
         pretrained=study.model.pretrained,
     )
+    of_channels = (0, *range(2, images.ndim))
     classifier = Classifier(
         module,
         dataset.classes,
-        mean=images.mean(dim=(0, 2, 3)).tolist(),
-        std=images.std(dim=(0, 2, 3)).clamp(min=1e-6).tolist(),
+        mean=images.mean(dim=of_channels).tolist(),
+        std=images.std(dim=of_channels).clamp(min=1e-6).tolist(),
         channels=study.data.channels,
         size=study.data.size,
         target_layer=study.model.target_layer,
