@@ -118,7 +118,8 @@ def train(
 @app.command(epilog="Example: medsaliency explain scan.png --checkpoint runs/demo/model --methods grad_cam,gradient")
 def explain(
     checkpoint: Annotated[
-        Path, typer.Option(help="Checkpoint or run folder, another library's model, or xrv: and a name.")
+        Path,
+        typer.Option(help="Checkpoint or run folder, Hugging Face folder, MONAI bundle, .onnx file, or xrv:WEIGHTS."),
     ],
     images: Annotated[
         list[Path] | None, typer.Argument(help="Image files of any known format, or folders of DICOM files.")
@@ -169,12 +170,11 @@ def explain(
         out.print(table)
         out.print("* read by CAM methods unless --target-layer names another", highlight=False)
         return
-    names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     written = explain_files(
         images,
         checkpoint,
         output,
-        methods=names,
+        methods=_names(methods),
         target=target,
         against=against,
         probability=probability,
@@ -302,7 +302,7 @@ def metrics() -> None:
 def models(
     part: Annotated[str, typer.Argument(help="Show only names that contain this.")] = "",
 ) -> None:
-    """List the architectures: the demo's, the paper's nine, and all of timm's."""
+    """List the architectures: the demo's, the paper's nine, MONAI's and all of timm's."""
     from medsaliency.model.zoo import PAPER, architectures
 
     found = [name for name in architectures() if part.lower() in name.lower()]
@@ -310,6 +310,53 @@ def models(
         raise MedsaliencyError(f"no architecture's name contains {part!r}; run `medsaliency models` for all")
     for name in found:
         out.print(name + ("  (of the paper)" if name in PAPER else ""), highlight=False)
+
+
+@app.command(epilog="Example: medsaliency export runs/demo --nifti --output exports")
+def export(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_MAPS", help="Folder of a finished run, or one that explain has written.")
+    ],
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="DICOM objects beside the original images, which they reference.")
+    ] = False,
+    nifti: Annotated[bool, typer.Option("--nifti", help="NIfTI files on the original images' grids.")] = False,
+    output: Annotated[Path, typer.Option(help="Folder for the exports.")] = Path("exports"),
+    methods: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; all that are no controls if not given.")
+    ] = None,
+    images: Annotated[str | None, typer.Option(help="Samples, separated by commas; all if not given.")] = None,
+    threshold: Annotated[float, typer.Option(help="Share of a map's pixels, the highest, that are segmented.")] = 0.1,
+    de_identify: Annotated[
+        bool, typer.Option("--de-identify", help="Apply the basic profile of DICOM PS3.15; name folders by numbers.")
+    ] = False,
+    data_root: Annotated[Path | None, typer.Option(help="Where the original images lie, if they have moved.")] = None,
+    stow: Annotated[
+        str | None, typer.Option(metavar="URL", help="DICOMweb archive in which the DICOM objects are stored.")
+    ] = None,
+) -> None:
+    """Take maps out: as DICOM objects beside the original images, or as NIfTI on their grids."""
+    with loading():
+        from medsaliency.study.exporting import export as export_maps
+
+    if stow is not None and not dicom:
+        raise MedsaliencyError("export: expected --dicom with --stow, which stores DICOM objects; add it")
+    written = export_maps(
+        source,
+        output,
+        dicom=dicom,
+        to_nifti=nifti,
+        methods=_names(methods),
+        images=_names(images),
+        threshold=threshold,
+        de_identify=de_identify,
+        data_root=data_root,
+        track=bars,
+    )
+    for path in written:
+        out.print(str(path), soft_wrap=True, highlight=False, markup=False)
+    if stow is not None:
+        _store([path for path in written if path.suffix == ".dcm"], stow)
 
 
 @data_app.command("check", epilog="Example: medsaliency data check ../data/brain-mri")
@@ -378,6 +425,11 @@ def _store(files: list[Path], url: str) -> None:
     for warning in pushed.warnings:
         out.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
     out.print(f"Stored: {pushed.stored} objects", highlight=False)
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Names separated by commas."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _parameters(instance: object) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsaliency.model.checkpoint import DESCRIPTION, WEIGHTS, load, load_state_dict, metrics_of, save
+from medsaliency.model.checkpoint import DESCRIPTION, WEIGHTS, load, load_state_dict, metrics_of, reading_of, save
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.zoo import build
 from medsaliency.types import MedsaliencyError
@@ -59,6 +59,49 @@ def test_the_folder_holds_two_files_and_the_record(folder: Path) -> None:
 def test_a_run_folder_and_a_path_as_text_will_do(folder: Path) -> None:
     assert torch.equal(load(folder.parent).logits(IMAGES), load(str(folder)).logits(IMAGES))
     assert metrics_of(folder.parent) == metrics_of(str(folder)) == {"accuracy": 0.5}
+
+
+def test_how_files_were_read_comes_back(folder: Path, tmp_path: Path) -> None:
+    reading = {"window": [40.0, 400.0], "view": "coronal", "fit": "crop", "volume": False}
+    save(make(), tmp_path / "a", architecture="small_cnn", reading=reading)
+    assert reading_of(tmp_path / "a") == reading
+    assert reading_of(folder) == reading_of(str(folder.parent)) == {}
+    path = folder / DESCRIPTION
+    description = json.loads(path.read_text())
+    del description["reading"]  # as before there was such an entry
+    path.write_text(json.dumps(description))
+    assert reading_of(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size"), [("small_cnn_3d", (16, 24, 32)), ("monai-3d:ResNet10", (32, 32, 32))]
+)
+def test_a_model_of_volumes_comes_back(tmp_path: Path, architecture: str, size: tuple[int, int, int]) -> None:
+    original = Classifier(build(architecture, classes=2, size=size), ["a", "b"], size=size)
+    save(original, tmp_path / "a", architecture=architecture)
+    loaded, volumes = load(tmp_path / "a"), torch.rand(1, 1, *size)
+    assert loaded.size == size
+    assert torch.equal(loaded.logits(volumes), original.logits(volumes))
+
+
+def test_our_own_folder_is_read_as_ours_whatever_else_lies_in_it(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    (folder / "configs").mkdir()
+    (folder / "configs" / "metadata.json").write_text("{}")
+    assert load(folder).name == load(folder.parent).name == "small_cnn"
+    assert reading_of(folder) == {}
+
+
+def test_what_nothing_takes_is_refused_with_all_that_can_be_given(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").touch()
+    for place in (tmp_path, tmp_path / "weights.pt", tmp_path / "missing"):
+        for call in (load, metrics_of, reading_of):
+            with pytest.raises(MedsaliencyError) as error:
+                call(place)
+            said = str(error.value)
+            assert said.startswith(str(place))
+            assert all(word in said for word in ("xrv:", ".onnx", "config.json", "MONAI bundle", "load_state_dict"))
+            assert "\n" not in said
 
 
 def test_the_chosen_layer_comes_back(tmp_path: Path) -> None:

@@ -72,6 +72,20 @@ def test_arguments_that_an_architecture_refuses_are_named() -> None:
         build("convnext_atto", classes=2, channels=-1)
 
 
+def test_a_network_of_images_is_not_built_for_volumes() -> None:
+    for name in ("small_cnn", "resnet10t"):
+        with pytest.raises(MedsaliencyError, match=rf"{name}' takes images, got a volume's size \(8, 16, 16\)"):
+            build(name, classes=2, size=(8, 16, 16))
+    volumes = torch.zeros(1, 1, 8, 16, 16)
+    assert build("small_cnn_3d", classes=2, size=(8, 16, 16)).eval()(volumes).shape == (1, 2)
+
+
+def test_networks_for_volumes_are_listed() -> None:
+    assert {"small_cnn_3d", "monai:DenseNet121", "monai-3d:DenseNet121"} <= set(architectures())
+    with pytest.raises(MedsaliencyError, match=r"unknown architecture 'monai-3d:Unet'"):
+        build("monai-3d:Unet", classes=2)
+
+
 def test_a_vision_transformer_is_built_for_the_size_asked_for() -> None:
     module = build("vit_tiny_patch16_224", classes=2, channels=1, size=32)
     assert module.eval()(torch.zeros(1, 1, 32, 32)).shape == (1, 2)

@@ -31,6 +31,8 @@ class GuidedBackprop(PerPixel):
         del rngs
         peer = captum("guided_backprop")
         module = probe.classifier.module
+        if not probe.classifier.differentiable:
+            probe.classifier.backward(probe.images, probe.objects)  # says why it cannot
         if not any(isinstance(layer, nn.ReLU) for layer in module.modules()):
             raise MedsaliencyError(
                 f"guided_backprop: expected a module with nn.ReLU layers, {type(module).__name__} has none, so that "

@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors, everything else as JSON beside them. No pickle."""
+"""Checkpoints: our own (weights as safetensors, everything else as JSON beside them), and what adapters read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from medsaliency.model.classifier import Classifier, Output
+from medsaliency.model.adapters import ADAPTERS, Adapter, adapter_of
+from medsaliency.model.classifier import Classifier, Output, Size
+from medsaliency.model.weights import fit, read_state_dict
 from medsaliency.model.zoo import build, require
 from medsaliency.types import MedsaliencyError
 
@@ -29,7 +31,7 @@ class _Description(BaseModel):
     architecture: str
     classes: list[str]
     channels: int
-    size: int | None
+    size: Size | None
     mean: list[float]
     std: list[float]
     output: Output
@@ -89,13 +91,23 @@ def save(
         raise
 
 
-def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32) -> Classifier:
-    """Read a checkpoint that :func:`save` wrote, or the one in a run's folder.
+def load(place: Path | str, *, device: torch.device | str | None = None, batch_size: int = 32) -> Classifier:
+    """A classifier from what others or :func:`save` wrote. Nothing in a file is unpickled or run.
+
+    Args:
+        place: The folder of a checkpoint or of a run; or what an adapter takes: a folder of Hugging Face's, a MONAI
+            bundle, an ONNX file, or ``xrv:`` and the name of torchxrayvision's weights.
+        device: Where it runs; None leaves it on the CPU.
+        batch_size: Most images in one pass.
 
     Raises:
-        MedsaliencyError: If a file is missing or unreadable, or the weights do not fit the architecture.
+        MedsaliencyError: If a file is missing or unreadable, the weights do not fit the architecture, or an extra is
+            not installed.
     """
-    folder = _place(folder)
+    adapter = _adapter(place)
+    if adapter is not None:
+        return adapter.load(str(place), device=device, batch_size=batch_size)
+    folder = _place(place)
     description = _describe(folder)
     module = build(
         description.architecture,
@@ -107,7 +119,7 @@ def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32)
         state = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise MedsaliencyError(f"{folder / WEIGHTS}: cannot be read as safetensors ({error})") from error
-    _fit(module, state, str(folder / WEIGHTS))
+    fit(module, state, str(folder / WEIGHTS))
     return Classifier(
         module,
         description.classes,
@@ -123,22 +135,23 @@ def load(folder: Path | str, *, device: str | None = None, batch_size: int = 32)
     )
 
 
-def metrics_of(folder: Path | str) -> dict[str, Any]:
+def metrics_of(place: Path | str) -> dict[str, Any]:
     """The performance that :func:`save` wrote into a checkpoint, or the one in a run's folder; empty where it was none.
 
     Raises:
         MedsaliencyError: If a file is missing or unreadable.
     """
-    return _describe(_place(folder)).metrics
+    return {} if _adapter(place) is not None else _describe(_place(place)).metrics
 
 
-def reading_of(folder: Path | str) -> dict[str, Any]:
-    """How files are to be read for a checkpoint, as :func:`save` was told; empty where nothing was said.
+def reading_of(place: Path | str) -> dict[str, Any]:
+    """How files are to be read for a checkpoint, as :func:`save` was told or an adapter knows; empty where nothing is.
 
     Raises:
         MedsaliencyError: If a file is missing or unreadable.
     """
-    return _describe(_place(folder)).reading
+    adapter = _adapter(place)
+    return _describe(_place(place)).reading if adapter is None else adapter.reading(str(place))
 
 
 def load_state_dict(
@@ -147,7 +160,7 @@ def load_state_dict(
     architecture: str,
     classes: Sequence[str],
     channels: int = 1,
-    size: int | None = None,
+    size: Size | None = None,
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     output: Output = "softmax",
@@ -163,24 +176,10 @@ def load_state_dict(
         MedsaliencyError: If the file is missing, holds anything but tensors, or does not fit.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MedsaliencyError(f"{path}: no such file of weights")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything
-        raise MedsaliencyError(
-            f"{path}: cannot be read as a state dict of plain tensors; it is damaged, or holds other objects, which "
-            "could run code when read: save module.state_dict() instead"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise MedsaliencyError(f"{path}: expected a state dict (names to tensors), got {type(state).__name__}")
-    state = {name.removeprefix("module."): value for name, value in state.items()}
+    state = read_state_dict(path)
     outputs = 1 if output == "single_logit" else len(classes)
     module = build(architecture, classes=outputs, channels=channels, size=size)
-    _fit(module, state, str(path))
+    fit(module, state, str(path))
     return Classifier(
         module,
         classes,
@@ -195,6 +194,11 @@ def load_state_dict(
     )
 
 
+def _adapter(place: Path | str) -> Adapter | None:
+    """What reads ``place``; None where it is ours."""
+    return None if (_place(place) / DESCRIPTION).is_file() else adapter_of(str(place))
+
+
 def _place(folder: Path | str) -> Path:
     """Where a checkpoint is, given its folder or that of a run."""
     inner = Path(folder) / "model"
@@ -204,8 +208,10 @@ def _place(folder: Path | str) -> Path:
 def _describe(folder: Path) -> _Description:
     path = folder / DESCRIPTION
     if not path.is_file() or not (folder / WEIGHTS).is_file():
+        others = ", ".join(adapter.description for adapter in ADAPTERS.values())
         raise MedsaliencyError(
-            f"{folder}: expected a checkpoint folder with {WEIGHTS} and {DESCRIPTION}; `medsaliency train` makes one"
+            f"{folder}: expected a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, which `medsaliency train` "
+            f"makes, or {others}; a file of weights alone is read by load_state_dict in Python"
         )
     try:
         description = json.loads(path.read_text())
@@ -217,23 +223,6 @@ def _describe(folder: Path) -> _Description:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the file"
         raise MedsaliencyError(f"{path}: {where}: {fault['msg']}; `medsaliency train` writes a whole one") from error
-
-
-def _fit(module: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
-    """Load ``state`` strictly, and say in one line what does not fit."""
-    own = module.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    extra = sorted(state.keys() - own.keys())
-    wrong = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
-    if missing or extra or wrong:
-        parts = [f"missing {missing[0]!r} and {len(missing) - 1} more"] if missing else []
-        parts += [f"unexpected {extra[0]!r} and {len(extra) - 1} more"] if extra else []
-        parts += [f"{k!r} is {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in sorted(wrong)[:1]]
-        raise MedsaliencyError(
-            f"{name}: the weights do not fit the architecture ({'; '.join(parts)}); check architecture, classes and "
-            "channels"
-        )
-    module.load_state_dict(state)
 
 
 def fingerprint(module: nn.Module) -> str:

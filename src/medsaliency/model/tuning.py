@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
-from torch.nn import functional as F
 
 from medsaliency.model.checkpoint import fingerprint
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.execution import Execution, MemoryFormat, bfloat16_pays, most_images
+from medsaliency.model.grids import pixels, upsample
 from medsaliency.types import generator
 
 BATCH_SIZES = (4, 8, 16, 32)
@@ -82,6 +82,8 @@ def tune(classifier: Classifier, images: Tensor, *, exact: bool = False, cache: 
     Raises:
         MedsaliencyError: If the images do not fit the module.
     """
+    if not classifier.differentiable:  # what is not torch's has no setting to choose
+        return Tuning(classifier.execution, {}, dict.fromkeys(KINDS), exact)
     kept = None if cache is None else cache / f"{_key(classifier, images, exact)}.json"
     found = None if kept is None else _read(kept)
     if found is None:
@@ -103,9 +105,7 @@ def cache_folder() -> Path:
 
 def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
     start = classifier.execution
-    classifier.logits(images[:1])  # a module that needs the contiguous format says so here
-    formats = FORMATS if classifier.execution.memory_format == "channels_last" else ("contiguous",)
-    largest = most_images(classifier.device, images.shape[2] * images.shape[3])
+    largest = most_images(classifier.device, pixels(images))
     sizes = list(dict.fromkeys(min(size, largest) for size in (start.batch_size, *BATCH_SIZES[::-1])))
     middle = sizes[len(sizes) // 2]
     seconds: dict[str, float] = {}
@@ -122,6 +122,7 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
         return best
 
     try:
+        formats = _formats(classifier, images)
         fast = classifier.folded(images, low=True)
         form = fastest(GRADIENTS, [Execution(middle, form) for form in formats]).memory_format
         best = fastest(GRADIENTS, [Execution(size, form) for size in sizes])
@@ -133,6 +134,17 @@ def _measure(classifier: Classifier, images: Tensor, exact: bool) -> Tuning:
     finally:
         classifier.execution = start
     return Tuning(best, seconds, spearman, exact)
+
+
+def _formats(classifier: Classifier, images: Tensor) -> tuple[MemoryFormat, ...]:
+    """Those to be tried, the one that stays where none is clearly faster first; the classifier's own may change."""
+    volumes = images.ndim == 5
+    if volumes:
+        classifier.execution = replace(classifier.execution, memory_format="channels_last")
+    classifier.logits(images[:1])  # a module that needs the contiguous format says so here
+    if classifier.execution.memory_format == "contiguous":
+        return ("contiguous",)
+    return FORMATS[::-1] if volumes else FORMATS
 
 
 @dataclass(frozen=True)
@@ -175,8 +187,8 @@ def _mean_gradient(classifier: Classifier, image: Tensor, target: int, draw: np.
 
 def _masked_scores(classifier: Classifier, image: Tensor, target: int, draw: np.random.Generator) -> Tensor:
     """Of the image seen through soft masks."""
-    cells = torch.from_numpy(draw.random((MASKS, 1, CELLS, CELLS), dtype=np.float32))
-    masks = F.interpolate(cells, size=tuple(image.shape[1:]), mode="bilinear")
+    cells = torch.from_numpy(draw.random((MASKS, 1, *(CELLS,) * (image.ndim - 1)), dtype=np.float32))
+    masks = upsample(cells, image.shape[1:])
     return classifier.scores(masks * image, [target] * MASKS)
 
 

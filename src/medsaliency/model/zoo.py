@@ -1,4 +1,4 @@
-"""Architectures by name: any of timm's, and the demo's small network."""
+"""Architectures by name: any of timm's, MONAI's classification networks, and the demo's small network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from medsaliency.model.adapters import monai_network
 from medsaliency.types import MedsaliencyError, nearest, torch_seed
 
 PAPER = {
@@ -23,16 +24,23 @@ PAPER = {
 """The nine architectures of Brima & Atemkeng 2024, with timm's names for them."""
 
 
+OWN = ("small_cnn", "small_cnn_3d")
+"""The demo's network, and the same for volumes."""
+
+
 def architectures() -> list[str]:
     """Every name that :func:`build` takes, sorted."""
     import timm
 
-    return sorted({"small_cnn", *PAPER, *timm.list_models()})
+    return sorted({*OWN, *PAPER, *monai_network.names(), *timm.list_models()})
 
 
 def require(architecture: str) -> None:
     """Raise MedsaliencyError, naming the nearest, if :func:`build` knows no such architecture."""
-    if architecture == "small_cnn":
+    if architecture in OWN:
+        return
+    if monai_network.takes(architecture):
+        monai_network.require(architecture)
         return
     import timm
 
@@ -45,30 +53,46 @@ def build(
     *,
     classes: int,
     channels: int = 1,
-    size: int | None = None,
+    size: int | tuple[int, ...] | None = None,
     seed: int = 0,
     pretrained: bool = False,
 ) -> nn.Module:
     """Build an untrained (or pretrained) classification network.
 
     Args:
-        architecture: ``small_cnn``, one of ``PAPER``, or any timm name.
+        architecture: One of ``OWN``, one of ``PAPER``, any timm name, or one of MONAI's networks: ``monai:NAME`` for
+            images, ``monai-3d:NAME`` for volumes.
         classes: K, logits put out.
         channels: C of the input; one is usual in radiology.
-        size: H and W of the input, for architectures that fix it (vision transformers); None for their own default.
+        size: Sides of the input, one number for all or (H, W) or (D, H, W), for architectures that fix them (vision
+            transformers); None for their own default.
         seed: Of the initial weights. The global random state is left as it was.
         pretrained: Load timm's published weights from its hub (needs the network or a filled cache).
 
     Raises:
-        MedsaliencyError: If the name is unknown (the nearest are named), or the architecture refuses the arguments.
+        MedsaliencyError: If the name is unknown (the nearest are named), the architecture refuses the arguments, or
+            takes images where ``size`` is that of a volume.
     """
     from medsaliency.model.small_cnn import SmallCNN
+    from medsaliency.model.small_cnn_3d import SmallCNN3D
 
     require(architecture)
+    from_monai = monai_network.takes(architecture)
+    if isinstance(size, tuple) and len(size) == 3 and architecture != "small_cnn_3d" and not from_monai:
+        raise MedsaliencyError(
+            f"architecture {architecture!r} takes images, got a volume's size {size}; for volumes there are "
+            "small_cnn_3d and those that `medsaliency models monai-3d` lists"
+        )
+    if pretrained and from_monai:
+        raise MedsaliencyError(
+            f"architecture {architecture!r} has no published weights here; set pretrained to false, or give a timm name"
+        )
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed, "weights"))
-        if architecture == "small_cnn":
-            return SmallCNN(classes, channels)
+        if from_monai:
+            return monai_network.build(architecture, classes=classes, channels=channels, size=size)
+        if architecture in OWN:
+            return (SmallCNN if architecture == "small_cnn" else SmallCNN3D)(classes, channels)
         import timm
 
         name = PAPER.get(architecture, architecture)

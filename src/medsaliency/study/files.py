@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,7 @@ def explain_files(
             "source": str(record.image.resolve()) if record.image is not None else None,
             "parts": [str(part.resolve()) for part in record.parts],
             "plane": record.plane,
+            "reading": asdict(reading),
             "geometry": to_dict(sample.geometry),
             "classes": list(classifier.classes),
             "probabilities": case.probabilities.tolist(),

@@ -23,7 +23,7 @@ from medsaliency.evaluation.checks import make_check
 from medsaliency.model.checkpoint import fingerprint
 from medsaliency.model.classifier import Classifier
 from medsaliency.study.config import Study
-from medsaliency.types import Sample
+from medsaliency.types import MedsaliencyError, Sample
 
 LIBRARIES = (
     *("torch", "timm", "numpy", "scipy", "pillow", "pandas", "numba", "scikit-image", "scikit-learn"),
@@ -92,7 +92,7 @@ def describe(
         "model": {
             "architecture": classifier.name,
             "parameters": sum(p.numel() for p in classifier.module.parameters()),
-            "target_layer": classifier.target_layer(example),
+            "target_layer": _target_layer(classifier, example),
             "input_size": study.data.size if isinstance(study.data.size, int) else list(study.data.size),
             "channels": classifier.channels,
             "device": classifier.device.type,
@@ -106,6 +106,14 @@ def describe(
         "checks": {n: repr(make_check(n, p)) for n, p in study.evaluate.checks.items()},
         "permuted": permuted,
     }
+
+
+def _target_layer(classifier: Classifier, example: torch.Tensor) -> str | None:
+    """The layer that CAM methods read; None for a model without one, of which a CAM method would have said so."""
+    try:
+        return classifier.target_layer(example)
+    except MedsaliencyError:
+        return None
 
 
 def training(study: Study) -> dict[str, Any] | str:
