@@ -49,8 +49,9 @@ def secondary_capture(explanation: Explanation, method: str, originals: Original
     if len(pictures) > 1:
         _to_frames(made, len(pictures))
         made.PixelData = pictures.tobytes()
-    # Whether the pixels name the patient: the text that is drawn here does not.
-    if said := originals.frames[0].header.get("BurnedInAnnotation"):
+    # Whether the pixels name the patient: the text that is drawn here does not. Several frames have to say, and of an
+    # original that does not, it cannot be ruled out.
+    if said := originals.frames[0].header.get("BurnedInAnnotation") or ("YES" if len(pictures) > 1 else ""):
         made.BurnedInAnnotation = said
     made.ImageComments = NOTICE
     made.DerivationDescription = f"Map of {label} over the source image, with a legend and text. {NOTICE}"
