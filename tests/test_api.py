@@ -142,6 +142,7 @@ def test_tuning_is_asked_for_and_kept(
         ({"targets": [0, 1, 2, 3, 0]}, "target of image 3: expected 0 to 2"),
         ({"methods": ["gradcam"]}, "did you mean 'grad_cam'"),
         ({"images": torch.rand(5, 16, 16)}, r"expected images of shape \(N, C, H, W\)"),
+        ({"images": torch.rand(1, 1, 2, 2, 16, 16)}, r"or volumes \(N, C, D, H, W\)"),
         ({"images": torch.full((5, 1, 16, 16), float("nan"))}, "NaN or infinity"),
         ({"target_layer": "7"}, "unknown layer '7'"),
         ({"images": torch.rand(0, 1, 16, 16)}, "N at least 1"),
@@ -181,6 +182,39 @@ def test_arrays_and_single_names_do_as_well(model: nn.Module, images: torch.Tens
     lesions = np.ones((5, 16, 16), dtype=bool)
     table = medsaliency.evaluate(model, images.numpy(), None, arrays, lesions=lesions, metrics="pointing_game")
     assert table["reason"].unique().tolist() == ["the lesion covers the whole image"]
+
+
+@pytest.fixture
+def of_volumes() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv3d(1, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(6, 3)
+        )
+
+
+def test_volumes_are_explained_and_their_maps_scored(of_volumes: nn.Module) -> None:
+    volumes = torch.from_numpy(np.random.default_rng(0).random((3, 1, 6, 8, 10), dtype=np.float32))
+    names = ["gradient", "integrated_gradients", "grad_cam", "random"]
+    maps = medsaliency.explain(of_volumes, volumes.numpy(), [0, 1, 2], names, batch_size=2)
+    assert all(found.shape == (3, 6, 8, 10) and found.dtype == torch.float32 for found in maps.values())
+    lesion = torch.zeros(6, 8, 10, dtype=torch.bool)
+    lesion[1:3, 2:5, 6:9] = True
+    truth = {"truth": lesion.float().expand(3, -1, -1, -1), "opposite": 1 - lesion.float().expand(3, -1, -1, -1)}
+    table = medsaliency.evaluate(of_volumes, volumes, None, truth, lesions=[lesion] * 3, metrics="pointing_game")
+    values = table[table["metric"] == "pointing_game"].groupby("method")["value"].mean()
+    assert values.to_dict() == {"truth": 1, "opposite": 0}
+    with pytest.raises(medsaliency.MedsaliencyError, match=r"expected maps 'truth' of shape \(3, 6, 8, 10\)"):
+        medsaliency.evaluate(of_volumes, volumes, None, {"truth": truth["truth"][:, 0]})
+
+
+def test_images_for_a_module_of_volumes_are_refused_and_the_other_way(
+    model: nn.Module, of_volumes: nn.Module, images: torch.Tensor
+) -> None:
+    with pytest.raises(medsaliency.MedsaliencyError, match="expected volumes"):
+        medsaliency.explain(of_volumes, images)
+    with pytest.raises(medsaliency.MedsaliencyError, match="expected images"):
+        medsaliency.explain(model, images[:, :, None])
 
 
 def test_show_returns_a_figure_that_a_notebook_displays(model: nn.Module, images: torch.Tensor) -> None:

@@ -103,7 +103,7 @@ def test_a_study_of_ones_own_folder_then_explain_report_and_train(run: Run, tmp_
     assert report.stat().st_size > 10_000
     done = run("explain", "images/bright/bright00.png", "--checkpoint", "runs/own", "--methods", "gradient, grad_cam")
     assert done.code == 0, done.err
-    assert {p.name for p in (tmp_path / "explanations").iterdir()} == {"bright00.png", "bright00.npz"}
+    assert {p.name for p in (tmp_path / "explanations").iterdir()} == {"bright00.png", "bright00.npz", "bright00.json"}
     done = run("train", "own.yaml", "--data-root", "images", "--output", "model")
     assert done.code == 0, done.err
     assert {p.name for p in (tmp_path / "model").iterdir()} == {"model.safetensors", "model.json", "splits.csv"}

@@ -15,6 +15,7 @@ from medsaliency.attribution.method import Method
 from medsaliency.evaluation import METRICS, make_metric
 from medsaliency.evaluation.metric import Metric
 from medsaliency.model import tuning
+from medsaliency.model.checks import check_axes
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.model.targets import Targets
@@ -41,8 +42,9 @@ def explain(
     """Explain what a model sees in images.
 
     Args:
-        model: Any module from (N, C, H, W) to logits (N, K), or a :class:`Classifier` with its own preprocessing.
-        images: (N, C, H, W) as the model takes them, a tensor or an array.
+        model: Any module from (N, C, H, W), or (N, C, D, H, W) for volumes, to logits (N, K), or a :class:`Classifier`
+            with its own preprocessing.
+        images: (N, C, H, W) or (N, C, D, H, W) as the model takes them, a tensor or an array.
         targets: What is explained of each image, (N,): class indices, or target objects
             (``medsaliency.model.targets``: Logit, Probability, Contrast); None explains the predicted class.
         methods: Names from ``medsaliency methods``, or names of your own with method objects; None for all that need
@@ -55,7 +57,8 @@ def explain(
         exact: Whether tuning must stay with float32.
 
     Returns:
-        For each method its maps (N, H, W), float32 on the CPU, signed where the method is, not normalized.
+        For each method its maps (N, H, W), of volumes (N, D, H, W), float32 on the CPU, signed where the method is,
+        not normalized.
 
     Raises:
         MedsaliencyError: If a method is unknown, or images, targets and model do not fit.
@@ -101,10 +104,10 @@ def evaluate(
 
     Args:
         model: As for :func:`explain`.
-        images: (N, C, H, W), a tensor or an array; in [0, 1] for the information curves.
+        images: (N, C, H, W) or (N, C, D, H, W), a tensor or an array; in [0, 1] for the information curves.
         targets: As for :func:`explain`; the class whose score the curves follow.
-        maps: For each method (N, H, W), as :func:`explain` returns them.
-        lesions: (H, W) bool or None an image, for metrics that compare with the truth.
+        maps: For each method (N, H, W) or (N, D, H, W), as :func:`explain` returns them.
+        lesions: (H, W) or (D, H, W) bool or None an image, for metrics that compare with the truth.
         metrics: Names from ``medsaliency metrics``, or names of your own with metric objects; None for all.
         seed: Of the random choices, which are the same for every method.
         batch_size: Images scored at once.
@@ -160,7 +163,7 @@ def as_classifier(model: nn.Module | Classifier, images: Tensor) -> Classifier:
         images: (N, C, H, W), of which one is shown to a module to count its outputs.
 
     Raises:
-        MedsaliencyError: If the module does not return (N, K).
+        MedsaliencyError: If the module does not return (N, K), or takes volumes and was given images, or the other way.
     """
     if isinstance(model, Classifier):
         return model
@@ -169,6 +172,9 @@ def as_classifier(model: nn.Module | Classifier, images: Tensor) -> Classifier:
     try:
         with torch.no_grad():
             logits = model.eval()(images[:1].to(first.device if first is not None else images.device))
+    except (RuntimeError, ValueError):
+        check_axes(model, images)
+        raise
     finally:
         for module, mode in training.items():
             module.training = mode
@@ -186,8 +192,11 @@ def _images(images: Images, batch_size: int) -> Tensor:
     if not found.is_floating_point():
         raise MedsaliencyError(f"expected floating-point images as the model takes them, got {found.dtype}; scale them")
     found = found.float()
-    if found.ndim != 4 or len(found) == 0:
-        raise MedsaliencyError(f"expected images of shape (N, C, H, W) with N at least 1, got {tuple(found.shape)}")
+    if found.ndim not in (4, 5) or len(found) == 0:
+        raise MedsaliencyError(
+            f"expected images of shape (N, C, H, W) or volumes (N, C, D, H, W) with N at least 1, got "
+            f"{tuple(found.shape)}"
+        )
     if batch_size < 1:
         raise MedsaliencyError(f"expected a batch_size of at least 1, got {batch_size}")
     return found

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from medsaliency.attribution.blur import gaussian_blur
 from medsaliency.attribution.blur_integrated_gradients import BlurIntegratedGradients
@@ -25,6 +27,13 @@ def test_every_image_may_have_its_own_blur(images) -> None:
     together = gaussian_blur(images, sigmas)
     for i, sigma in enumerate(sigmas.tolist()):
         torch.testing.assert_close(together[i : i + 1], gaussian_blur(images[i : i + 1], sigma))
+
+
+def test_volumes_are_blurred_along_every_axis_as_by_scipy() -> None:
+    volumes = torch.rand(2, 2, 5, 7, 9, generator=torch.Generator().manual_seed(0))
+    for volume, sigma, found in zip(volumes, (0.7, 3.0), gaussian_blur(volumes, torch.tensor([0.7, 3.0])), strict=True):
+        wanted = ndimage.gaussian_filter(volume.numpy(), (0, sigma, sigma, sigma), mode="constant")
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 9])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from skimage.morphology import dilation, disk
+from skimage.morphology import ball, dilation, disk
 
 from medsaliency.attribution.region_growing import Lists, dilated, grow
 from medsaliency.types import MedsaliencyError
@@ -32,6 +32,26 @@ def test_segments_are_dilated_by_a_disk(radius) -> None:
     for i, mask in enumerate(wanted):
         pixels = found.items[found.starts[i] : found.starts[i + 1]]
         np.testing.assert_array_equal(np.sort(pixels), np.flatnonzero(dilation(mask, disk(radius))))
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3])
+def test_segments_of_a_volume_are_dilated_by_a_ball(radius) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 6, size=(2, 3, 4, 5)).repeat(2, 1).repeat(3, 2).repeat(2, 3)
+    found = dilated(labels, radius)
+    wanted = [scale == label for scale in labels for label in range(scale.max() + 1)]
+    assert len(found.starts) == len(wanted) + 1
+    for i, mask in enumerate(wanted):
+        voxels = found.items[found.starts[i] : found.starts[i + 1]]
+        np.testing.assert_array_equal(np.sort(voxels), np.flatnonzero(dilation(mask, ball(radius))))
+
+
+def test_a_volume_grows_as_its_voxels_in_a_row() -> None:
+    rng = np.random.default_rng(3)
+    attribution = rng.normal(size=(4, 5, 6))
+    segments = random_segments(rng, 120)
+    found = grow(attribution, segments, fewest=2)
+    np.testing.assert_array_equal(found.ravel(), grow(attribution.reshape(1, 120), segments, fewest=2)[0])
 
 
 # Means of the segments over all their pixels: 11 / 3, 9 / 2 and 5 / 2.

@@ -23,6 +23,16 @@ def test_masks_are_those_of_the_papers_recipe() -> None:
         np.testing.assert_allclose(mask, enlarged[y : y + 10, x : x + 13], atol=1e-6)
 
 
+def test_masks_of_a_volume_are_cut_out_of_enlarged_cells() -> None:
+    masks = torch.cat(list(RISE(masks=3, grid=2).draw(generator(0), torch.zeros(2, 3, 4, 9), 2)))
+    rng = generator(0)
+    cells = rng.random((3, 2, 2, 2), dtype=np.float32) < 0.5
+    shifts = rng.integers([2, 2, 5], size=(3, 3))
+    for mask, cell, (z, y, x) in zip(masks, cells, shifts, strict=True):
+        enlarged = resize(cell.astype(float), (6, 6, 15), order=1, mode="edge", anti_aliasing=False)
+        np.testing.assert_allclose(mask, enlarged[z : z + 3, y : y + 4, x : x + 9], atol=1e-6)
+
+
 def test_masks_do_not_depend_on_how_many_are_made_together() -> None:
     method, image = RISE(masks=10, grid=3), torch.zeros(1, 9, 9)
     whole = torch.cat(list(method.draw(generator(1), image, 10)))

@@ -26,6 +26,16 @@ def test_they_follow_an_edge() -> None:
     assert not set(numbers[:, :12].unique().tolist()) & set(numbers[:, 14:].unique().tolist())
 
 
+def test_a_volume_has_supervoxels_that_follow_a_plane() -> None:
+    volume = torch.zeros(1, 12, 16, 20)
+    volume[:, :, :, 13:] = 1
+    numbers = superpixels(volume, 16)
+    assert numbers.shape == (12, 16, 20)
+    assert numbers.unique().tolist() == list(range(int(numbers.max()) + 1))
+    assert not set(numbers[..., :12].unique().tolist()) & set(numbers[..., 14:].unique().tolist())
+    assert int(numbers.max()) + 1 >= 4
+
+
 @pytest.mark.parametrize("method", [LIME, KernelSHAP])
 def test_hidden_images_pass_in_micro_batches_and_a_map_is_constant_on_superpixels(
     method, linear, linear_images, generators

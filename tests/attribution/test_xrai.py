@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from medsaliency.attribution.xrai import XRAI, integrated, xrai
 from medsaliency.model.probe import Probe
@@ -48,6 +49,32 @@ def test_the_range_of_the_image_does_not_matter(image, attribution) -> None:
 def test_a_constant_image_is_one_segment(attribution) -> None:
     found = xrai(np.full((64, 48, 2), 0.3), attribution)
     np.testing.assert_allclose(found, attribution.max(axis=-1).mean(), rtol=1e-12)
+
+
+def test_the_halves_of_a_volume_by_hand() -> None:
+    volume = np.zeros((64, 64, 64, 1))
+    volume[:, :, 32:] = 1
+    attribution = np.where(volume == 1, 2.0, -1.0)
+    # A Gaussian of 0.8 voxels, cut off beyond 3, leaves planes up to 28 black and those from 35 white. At the smallest
+    # scales each of the six between, 4,096 voxels of one gray, is a segment of its own and grows by a plane: none of
+    # them mixes both sides but the two in the middle, whose own planes others have covered by then.
+    for fast in (False, True):
+        np.testing.assert_allclose(xrai(volume, attribution, fast=fast), attribution[..., 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_volume_of_one_slice_is_an_image(image, attribution, axis) -> None:
+    thin = xrai(np.expand_dims(image, axis), np.expand_dims(attribution, axis))
+    np.testing.assert_array_equal(thin.squeeze(axis), xrai(image, attribution))
+
+
+def test_a_bright_ball_stands_out() -> None:
+    grid = np.indices((20, 24, 28))
+    ball = ((grid - np.array([6, 15, 20]).reshape(3, 1, 1, 1)) ** 2).sum(axis=0) < 16
+    volume = 0.2 + 0.6 * ball + np.random.default_rng(0).normal(scale=0.02, size=ball.shape)
+    found = xrai(volume[..., None], np.where(ball, 1.0, 0.0)[..., None])
+    assert roc_auc_score(ball.ravel(), found.ravel()) > 0.995
+    assert found[~ball].mean() < 0.01 * found[ball].mean()
 
 
 def test_an_image_too_small_for_segments_has_one_value() -> None:

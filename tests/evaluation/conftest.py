@@ -22,7 +22,7 @@ class Summing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.shown.append(x.detach().clone())
-        score = self.scale * ((x * self.weights).sum(dim=(1, 2, 3)) - self.middle)
+        score = self.scale * ((x * self.weights).sum(dim=tuple(range(1, x.ndim))) - self.middle)
         return torch.stack([torch.zeros_like(score), score], dim=1)
 
 

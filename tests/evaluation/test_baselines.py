@@ -33,3 +33,12 @@ def test_an_unknown_baseline_is_refused() -> None:
     check_baseline("some_metric", "mean")
     with pytest.raises(MedsaliencyError, match="some_metric: expected baseline mean, blur, black, got 'gray'"):
         check_baseline("some_metric", "gray")
+
+
+def test_a_volume_is_blurred_along_all_axes_by_the_shorter_side_of_its_slices() -> None:
+    volumes = torch.rand(2, 1, 6, 28, 20, generator=torch.Generator().manual_seed(0))
+    found = make_baseline(volumes, "blur", sigma=0.1)
+    expected = ndimage.gaussian_filter(volumes[1, 0].numpy(), 2.0, mode="nearest")
+    torch.testing.assert_close(found[1, 0], torch.from_numpy(expected))
+    means = make_baseline(volumes, "mean")
+    torch.testing.assert_close(means[0], torch.full_like(means[0], float(volumes[0].mean())))

@@ -163,3 +163,51 @@ def test_pixels_outside_the_image_are_refused(start: list[int], ranking: list[in
 def test_an_image_without_area_is_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="at least 2 x 2 pixels"):
         reveal(np.zeros(shape, np.float32), NONE, NONE, NONE)
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=30, deadline=None)
+def test_each_slice_of_a_volume_is_shown_as_an_image_of_its_own_known_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    volume = rng.random((2, 4, 7, 9)).astype(np.float32)
+    start, ranking = rng.choice(252, size=9, replace=False), rng.permutation(252)
+    counts = np.array([0, 5, 60, 252])
+    found = reveal(volume, start, ranking, counts)
+    assert found.shape == (5, 2, 4, 7, 9)
+    assert np.array_equal(found[4], volume)
+    place, pixel = np.divmod(np.arange(252), 63)
+    for step, chosen in enumerate([ranking[:0], *(ranking[:count] for count in counts)]):
+        for i in range(4):
+            own = [int(pixel[k]) for k in (*start, *chosen) if place[k] == i]
+            expected = reveal(volume[:, i], np.array(own, dtype=np.int64), NONE, NONE)[0]
+            exact = found[step][:, i] == volume[:, i]
+            known = np.isin(np.arange(63), [*own, *corners(7, 9)]).reshape(7, 9)
+            assert np.array_equal(exact.all(axis=0), known)
+            # The same pixels put in in another order may share their circles out to other triangles.
+            if is_unique(np.argwhere(known)):
+                np.testing.assert_allclose(found[step][:, i], expected, atol=1e-6)
+
+
+def test_a_slice_without_a_pixel_of_its_own_stays_between_its_corners() -> None:
+    volume = np.zeros((1, 2, 3, 5), np.float32)
+    volume[0, :, :, -1] = 1
+    volume[0, 0, 1, 2] = 9
+    first, second = reveal(volume, np.array([7]), NONE, NONE)[0, 0]
+    assert first[1, 2] == 9
+    assert np.allclose(second, np.linspace(0, 1, 5)), "nothing is taken over from the slice beside it"
+
+
+def test_a_linear_volume_is_exact_whatever_is_known() -> None:
+    d, h, w = np.mgrid[:3, :8, :6] / 10
+    volume = (d + 2 * h - w)[None].astype(np.float32)
+    np.testing.assert_allclose(reveal(volume, np.arange(0, 144, 11), NONE, NONE)[0], volume, atol=1e-5)
+
+
+def test_voxels_outside_the_volume_and_counts_beyond_it_are_refused() -> None:
+    volume = np.zeros((1, 2, 4, 4), np.float32)
+    with pytest.raises(ValueError, match="flat indices from 0 to 31 of an image of 2 x 4 x 4 pixels"):
+        reveal(volume, np.array([32]), NONE, NONE)
+    with pytest.raises(ValueError, match="counts ascending from 0 to 32"):
+        reveal(volume, NONE, np.arange(32), np.array([3, 33]))
+    with pytest.raises(ValueError, match="at least 2 x 2 pixels"):
+        reveal(np.zeros((1, 4, 1, 4), np.float32), NONE, NONE, NONE)

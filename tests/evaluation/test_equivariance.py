@@ -149,3 +149,28 @@ def test_what_does_not_fit_is_refused(summing) -> None:
         check(probe, pixels)
     with pytest.raises(MedsaliencyError, match=r"equivariance: expected maps of shape \(1, 8, 20\)"):
         Equivariance(shift=1)(probe, pixels, torch.zeros(1, 20, 8), [])
+
+
+@pytest.mark.parametrize("shift", [1, 4])
+def test_a_map_that_is_the_volume_moves_with_it(summing, shift) -> None:
+    scores = check(Probe(summing(), noise(2, 1, 12, 20, 24), [1, 1]), pixels, shift=shift)
+    for name in NAMES:
+        assert scores[name] == pytest.approx([1, 1])
+
+
+def test_a_map_that_stays_where_it_is_along_one_axis_is_found_out(summing) -> None:
+    # What depends on the number of the slice alone cannot follow a volume that moves up and down.
+    def by_slice(probe: Probe) -> Tensor:
+        slices = noise(12, seed=1)[:, None, None]
+        return slices.expand_as(probe.images[:, 0]) + 1e-3 * probe.images[:, 0]
+
+    scores = check(Probe(summing(), noise(1, 1, 12, 20, 24), [1]), by_slice, shift=1)
+    assert scores["flip_consistency"][0] > 0.9
+    assert scores["shift_consistency"][0] < 0.5
+
+
+def test_volumes_of_few_slices_are_refused_but_for_one(summing) -> None:
+    with pytest.raises(MedsaliencyError, match="below half of the image's 8 x 20 x 20 pixels, got 4"):
+        check(Probe(summing(), noise(1, 1, 8, 20, 20), [1]), pixels)
+    scores = check(Probe(summing(), noise(1, 1, 1, 20, 20), [1]), pixels)
+    assert scores["shift_overlap"] == pytest.approx([1])

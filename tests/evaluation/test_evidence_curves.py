@@ -139,3 +139,46 @@ def test_maps_and_generators_that_do_not_fit_are_refused(summing) -> None:
         EvidenceCurves()(probe, torch.rand(1, 16, 16), rngs(2))
     with pytest.raises(MedsaliencyError, match="one generator an image, 2, got 1"):
         EvidenceCurves()(probe, torch.rand(2, 16, 16), rngs(1))
+
+
+@given(shape=st.tuples(*[st.integers(1, 5)] * 3), seed=st.integers(0, 99))
+def test_a_moved_volume_has_its_shape_and_the_same_values_elsewhere(shape: tuple[int, ...], seed: int) -> None:
+    saliency = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    found = moved(saliency, np.random.default_rng(seed))
+    assert found.shape == saliency.shape
+    assert sorted(found.ravel()) == sorted(saliency.ravel())
+
+
+def turns(shape: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
+    """For each axis of moved volumes, along which axis of the volume itself its neighbors lie, and in which direction.
+
+    The volume holds at every place its own index, so that a step along an axis of a copy tells where it leads.
+    """
+    indices = np.arange(math.prod(shape)).reshape(shape)
+    seen = set()
+    for seed in range(500):
+        copy = moved(indices.astype(np.float32), np.random.default_rng(seed)).astype(int)
+        places = np.stack(np.unravel_index(copy, shape))
+        steps = []
+        for axis in range(3):
+            # Round the edges a step of one is one of minus all others; the median is not at an edge.
+            step = np.median(np.diff(places, axis=1 + axis).reshape(3, -1), axis=1)
+            along = int(np.flatnonzero(step)[0])
+            steps.append((along, int(step[along])))
+        seen.add(tuple(steps))
+    return seen
+
+
+def test_volumes_are_turned_and_mirrored_in_every_way_that_keeps_their_shape() -> None:
+    assert len(turns((5, 5, 5))) == 48, "3 axes in 6 orders, each in 2 directions"
+    oblong = turns((4, 5, 5))
+    assert len(oblong) == 16
+    assert all(first[0] == 0 for first, *_ in oblong), "the axis that is shorter stays"
+    assert len(turns((4, 5, 6))) == 8
+
+
+def test_a_moved_slice_is_the_moved_image() -> None:
+    saliency = np.random.default_rng(0).random((7, 7), dtype=np.float32)
+    for seed in range(20):
+        found = moved(saliency[None], np.random.default_rng(seed))
+        np.testing.assert_array_equal(found[0], moved(saliency, np.random.default_rng(seed)))

@@ -80,8 +80,8 @@ def test_the_best_multiple_is_that_of_nonnegative_least_squares(seed) -> None:
 def test_patches_are_hidden_and_summed_as_by_hand() -> None:
     image, base = noise(2, channels=3)
     corners = np.array([[0, 0], [9, 7], [4, 2]])
-    hidden = hide(image, base, corners, 3)
-    sums = patch_sums(image[0].numpy(), corners, 3)
+    hidden = hide(image, base, corners, np.array([3, 3]))
+    sums = patch_sums(image[0].numpy(), corners, np.array([3, 3]))
     for copy, total, (top, left) in zip(hidden, sums, corners, strict=True):
         expected = image.clone()
         expected[:, top : top + 3, left : left + 3] = base[:, top : top + 3, left : left + 3]
@@ -182,3 +182,27 @@ def test_maps_and_generators_that_do_not_fit_are_refused(summing) -> None:
         Infidelity()(probe, torch.zeros(2, 10, 12), rngs(2))
     with pytest.raises(MedsaliencyError, match="one generator an image, 2, got 1"):
         Infidelity()(probe, noise()[:, 0], rngs(1))
+
+
+def test_cubes_are_hidden_and_summed_as_by_hand() -> None:
+    generator_of = torch.Generator().manual_seed(0)
+    volume, base = torch.rand(2, 1, 6, 10, 12, generator=generator_of)
+    corners = np.array([[0, 0, 0], [3, 7, 9], [2, 4, 1]])
+    hidden = hide(volume, base, corners, np.array([2, 3, 3]))
+    sums = patch_sums(volume[0].numpy(), corners, np.array([2, 3, 3]))
+    for copy, total, (d, h, w) in zip(hidden, sums, corners, strict=True):
+        expected = volume.clone()
+        expected[:, d : d + 2, h : h + 3, w : w + 3] = base[:, d : d + 2, h : h + 3, w : w + 3]
+        assert torch.equal(copy, expected)
+        assert total == pytest.approx(float(volume[0, d : d + 2, h : h + 3, w : w + 3].sum()))
+
+
+def test_cubes_lie_within_the_volume_and_reach_every_voxel_of_few_slices_too(summing) -> None:
+    for depth, size in ((6, 27), (2, 18)):
+        classifier = summing()
+        metric = Infidelity(samples=3000, patch=0.3, baseline="black")
+        maps = torch.rand(1, depth, 12, 10, generator=torch.Generator().manual_seed(0))
+        metric(Probe(classifier, torch.ones(1, 1, depth, 12, 10), [1]), maps, rngs(1))
+        hidden = 1 - torch.cat(classifier.module.shown)[-3000:, 0]
+        assert (hidden.sum(dim=(1, 2, 3)) == size).all()
+        assert (hidden.sum(dim=0) > 0).all()

@@ -39,3 +39,13 @@ def test_webp_length_is_that_of_pair(channels: int) -> None:
     pixels = image[0] if channels == 1 else image.transpose(1, 2, 0)
     assert webp_length(image) == as_in_pair(pixels)
     assert webp_length(np.zeros_like(image)) < webp_length(image)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_volume_has_one_histogram_and_a_file_a_slice(channels: int) -> None:
+    volume = np.random.default_rng(0).integers(0, 256, (channels, 5, 12, 10), dtype=np.uint8)
+    volume[:, 2:] //= 3  # slices of other histograms
+    assert webp_length(volume) == sum(webp_length(volume[:, i]) for i in range(5))
+    assert shannon_entropy(volume) == pytest.approx(shannon_entropy(volume.reshape(channels, 60, 10)))
+    assert shannon_entropy(volume) != pytest.approx(np.mean([shannon_entropy(volume[:, i]) for i in range(5)]))
+    assert shannon_entropy(volume[:, :, ::-1]) == shannon_entropy(volume)

@@ -290,3 +290,28 @@ def test_a_classifier_with_a_single_logit_is_scored(summing) -> None:
     low, middle, high = (1 / (1 + 3 ** (-(total - 2) / 4)) for total in (0, 4, 8))
     entropy = 0.5 + 0.75 * math.log2(4 / 3)
     assert scores["sic_entropy"][0].value == pytest.approx(below(entropy, (middle - low) / (high - low)), abs=1e-5)
+
+
+def test_a_volume_reveals_exactly_its_share_wherever_the_map_is_highest(summing) -> None:
+    # A volume of noise around 1/2 whose third slice alone is important: first that slice is shown, the rest stays as
+    # the start has it, and the score of a model that sums that slice rises with the first step as far as it can.
+    volume = noise(5, 16)[:, 0][None, None]
+    weights = torch.zeros(5, 16, 16)
+    weights[2] = volume[0, 0, 2] - 0.5
+    classifier = summing(weights, scale=2.0)
+    metric = InformationCurves(fractions=(0.2, 0.6), start=0.01, starts=2)
+    saliency = 10 * (weights != 0) + noise(5, 16)[:, 0]
+    scores = metric(Probe(classifier, volume, [1]), saliency[None], rngs(1))
+    shown = torch.cat(classifier.module.shown)[:, 0]
+    exact = (shown == volume[0, 0]).flatten(2)
+    first, second = exact[-4], exact[-3]
+    assert first[2].all()
+    assert int(first.sum()) - 256 < 5 * 4 + 0.02 * 5 * 256, "other slices show their corners and the start alone"
+    assert int(second.sum()) >= round(0.6 * 5 * 256)
+    curve = scores["sic_entropy"][0].curve
+    assert curve is not None
+    assert max(curve.y[1:-1]) == pytest.approx(1, abs=1e-6)
+    assert (
+        scores["sic_mean"][0].value
+        > metric(Probe(classifier, volume, [1]), -saliency[None], rngs(1))["sic_mean"][0].value
+    )

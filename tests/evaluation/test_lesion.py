@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsaliency.data.images import fit
+from medsaliency.data.geometry import plan, to_model
 from medsaliency.evaluation.energy_in_lesion import EnergyInLesion
 from medsaliency.evaluation.lesion import score_lesions, share_on_lesion
 from medsaliency.evaluation.lesion_auprc import LesionAUPRC
@@ -16,7 +16,7 @@ from medsaliency.evaluation.pointing_game import PointingGame
 from medsaliency.evaluation.relevance_mass import RelevanceMass
 from medsaliency.evaluation.relevance_rank import RelevanceRank
 from medsaliency.model.probe import Probe
-from medsaliency.types import MedsaliencyError, Score
+from medsaliency.types import Geometry, MedsaliencyError, Score, Turn
 
 LESION_METRICS = [
     *(PointingGame(), LesionAUPRC(), EnergyInLesion()),
@@ -89,7 +89,8 @@ def test_a_share_is_never_above_one_by_rounding() -> None:
 
 
 def native_probe(summing, height: int, width: int, size: int, lesion: np.ndarray) -> Probe:
-    image, _, geometry = fit(np.zeros((1, height, width), np.float32), None, size)
+    geometry = Geometry((height, width), plan((height, width), size))
+    image = to_model(np.zeros((1, height, width), np.float32), geometry.steps)
     return Probe(summing(), torch.from_numpy(image)[None], [0], [torch.from_numpy(lesion)], geometries=[geometry])
 
 
@@ -145,7 +146,9 @@ def test_the_way_to_native_pixels_invents_no_maximum_and_keeps_ties(summing, hei
 def test_a_small_lesion_that_the_model_s_grid_loses_is_scored_on_native_pixels(summing) -> None:
     lesion = np.zeros((64, 64), bool)
     lesion[21, 21] = True
-    image, lost, geometry = fit(np.zeros((1, 64, 64), np.float32), lesion, 8)
+    geometry = Geometry((64, 64), plan((64, 64), 8))
+    image = to_model(np.zeros((1, 64, 64), np.float32), geometry.steps)
+    lost = to_model(lesion, geometry.steps)
     saliency = torch.zeros(1, 8, 8)
     saliency[0, 2, 2] = 1  # covers native pixels 16 to 23
     images = torch.from_numpy(image)[None]
@@ -155,3 +158,23 @@ def test_a_small_lesion_that_the_model_s_grid_loses_is_scored_on_native_pixels(s
     (native,) = PointingGame(0.1)(on_native, saliency, [])["pointing_game"]
     assert grid.reason == "no lesion pixel"
     assert native.value == 1
+
+
+def test_a_turned_volume_is_scored_on_the_voxels_of_its_file(summing) -> None:
+    # Stored (W, D, H), W reversed: shown as (D, H, W). A map of the model's grid that is the lesion as it is shown.
+    rng = np.random.default_rng(0)
+    lesion = rng.random((4, 6, 8)) < 0.1
+    turn = Turn((1, 2, 0), (False, False, True))
+    geometry = Geometry(lesion.shape, plan(lesion.shape, (6, 8, 4), turn=turn))
+    shown = to_model(lesion, geometry.steps)
+    assert shown.shape == (6, 8, 4)
+    assert np.array_equal(shown, lesion.transpose(1, 2, 0)[:, :, ::-1])
+    images = torch.zeros(2, 1, 6, 8, 4)
+    probe = Probe(summing(), images, [0, 0], [torch.from_numpy(lesion)] * 2, geometries=[geometry] * 2)
+    maps = torch.from_numpy(np.stack([shown, shown[:, :, ::-1]]).astype(np.float32))
+    right, mirrored = LesionAUPRC()(probe, maps, [])["lesion_auprc"]
+    assert right.value == 1
+    assert mirrored.value < 0.5
+    for metric in LESION_METRICS:
+        for scores in metric(probe, maps, []).values():
+            assert scores[0].value == 1

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from medsaliency.evaluation.pointing_game import PointingGame
-from medsaliency.types import MedsaliencyError
+from medsaliency.model.probe import Probe
+from medsaliency.types import Geometry, MedsaliencyError
 
 LESION = [[1, 0], [0, 0]]
 
@@ -70,3 +71,28 @@ def test_maps_that_do_not_fit_are_refused(lesion_probe) -> None:
         score(lesion_probe(LESION), [[1, 2, 3], [1, 2, 3]])
     with pytest.raises(MedsaliencyError, match=r"got \(2, 2, 2\)"):
         score(lesion_probe(LESION), LESION, LESION)
+
+
+def volume_probe(summing, spacing: tuple[float, ...] | None) -> tuple[Probe, torch.Tensor]:
+    """A lesion voxel, and maps that point two slices, and two rows, away from it; the longest side has ten voxels."""
+    lesion = torch.zeros(8, 10, 9, dtype=torch.bool)
+    lesion[3, 4, 5] = True
+    maps = torch.zeros(2, 8, 10, 9)
+    maps[0, 5, 4, 5] = maps[1, 3, 6, 5] = 1
+    geometries = [Geometry((8, 10, 9), spacing=spacing)] * 2
+    return Probe(summing(), torch.zeros(2, 1, 8, 10, 9), [0, 0], [lesion] * 2, geometries=geometries), maps
+
+
+def test_distances_in_a_volume_are_in_millimeters(summing) -> None:
+    # Slices 5 mm apart, pixels 1 mm: the longest side has 40 mm, a quarter of it is as far as two slices.
+    probe, maps = volume_probe(summing, (5.0, 1.0, 1.0))
+    for tolerance, expected in ((0.25, [1, 1]), (0.24, [0, 1]), (0.05, [0, 1]), (0.04, [0, 0])):
+        scores = PointingGame(tolerance)(probe, maps, [])
+        assert [score.value for score in scores["pointing_game"]] == expected
+        assert [score.value for score in scores["hit_rate"]] == [0, 0]
+
+
+def test_distances_in_a_volume_of_unknown_spacing_are_in_voxels(summing) -> None:
+    probe, maps = volume_probe(summing, None)
+    for tolerance, expected in ((0.2, [1, 1]), (0.19, [0, 0])):
+        assert [score.value for score in PointingGame(tolerance)(probe, maps, [])["pointing_game"]] == expected

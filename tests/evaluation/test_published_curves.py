@@ -62,3 +62,8 @@ def test_a_map_that_is_not_finite_is_undefined_and_leaves_the_others(summing) ->
 def test_parameters_out_of_range_are_refused(parameters) -> None:
     with pytest.raises(MedsaliencyError, match="published_curves: expected fractions ascending"):
         PublishedCurves(**parameters)
+
+
+def test_nothing_was_published_for_volumes(summing) -> None:
+    with pytest.raises(MedsaliencyError, match=r"published_curves: expected images .* defined in the plane only"):
+        PublishedCurves()(Probe(summing(), torch.rand(1, 1, 3, 16, 16), [1]), torch.rand(1, 3, 16, 16), rngs(1))

@@ -236,3 +236,39 @@ def test_maps_and_generators_that_do_not_fit_are_refused(summing) -> None:
         ROAD()(probe, noise(1)[:, 0], rngs(2))
     with pytest.raises(MedsaliencyError, match="one generator an image, 2, got 1"):
         ROAD()(probe, noise()[:, 0], rngs(1))
+
+
+def test_voxels_are_the_weighted_mean_of_their_26_neighbors_by_all_equations() -> None:
+    rng = np.random.default_rng(0)
+    volume = rng.random((1, 4, 5, 6)).astype(np.float32)
+    removed = rng.random((4, 5, 6)) < 0.6
+    removed[0, 0, 0] = True
+    where = [tuple(place) for place in np.argwhere(removed)]
+    left, right = np.zeros((len(where), len(where))), np.zeros(len(where))
+    steps = [step for step in np.ndindex(3, 3, 3) if step != (1, 1, 1)]
+    for row, place in enumerate(where):
+        for step in steps:
+            near = tuple(int(p) + s - 1 for p, s in zip(place, step, strict=True))
+            if not all(0 <= n < length for n, length in zip(near, removed.shape, strict=True)):
+                continue
+            weight = {1: 4, 2: 2, 3: 1}[sum(s != 1 for s in step)] / 56  # a face, an edge, a corner
+            left[row, row] += weight
+            if removed[near]:
+                left[row, where.index(near)] -= weight
+            else:
+                right[row] += weight * volume[(0, *near)]
+    found = fill(volume, removed)
+    assert np.array_equal(found[0][~removed], volume[0][~removed])
+    np.testing.assert_allclose(found[0][removed], np.linalg.solve(left, right), atol=1e-5)
+
+
+def test_inside_a_volume_what_is_linear_stays_linear() -> None:
+    d, h, w = np.mgrid[:7, :9, :8] / 20
+    volume = (d - 2 * h + w)[None]
+    removed = np.zeros((7, 9, 8), dtype=bool)
+    removed[1:-1, 1:-1, 1:-1] = True
+    np.testing.assert_allclose(fill(volume, removed), volume, atol=1e-5)
+
+
+def test_one_slice_has_the_neighbors_of_an_image() -> None:
+    assert (grid_laplacian(1, 5, 6) != grid_laplacian(5, 6)).nnz == 0

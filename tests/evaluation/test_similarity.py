@@ -55,7 +55,7 @@ def test_maps_that_cannot_be_compared_have_a_reason(name, other, reason) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_of_two_sizes_are_refused(name) -> None:
-    with pytest.raises(MedsaliencyError, match=r"two maps \(H, W\) of one size, got \(32, 32\) and \(16, 16\)"):
+    with pytest.raises(MedsaliencyError, match=r"or \(D, H, W\) of one size, got \(32, 32\) and \(16, 16\)"):
         SIMILARITIES[name](noise(0), noise(0, 16))
 
 
@@ -146,3 +146,48 @@ def test_a_share_of_no_pixel_is_undefined_and_one_out_of_range_refused() -> None
     for share in (0, 1, 10):
         with pytest.raises(MedsaliencyError, match=rf"dice: expected share in \(0, 1\), got {share}"):
             dice(a, b, share)
+
+
+def volume(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_volumes_are_compared_and_one_slice_as_an_image(name) -> None:
+    similarity = SIMILARITIES[name]
+    a, b = volume(0, 12, 32, 30), volume(1, 12, 32, 30)
+    assert similarity(a, a).value == pytest.approx(1)
+    assert similarity(a, b).value < 0.5
+    assert similarity(a[:1], b[:1]).value == similarity(a[0], b[0]).value
+    mirrored = similarity(a[:, ::-1], b[:, ::-1]).value
+    assert mirrored == pytest.approx(similarity(a, b).value, abs=0.02 if name == "hog" else 1e-6)
+
+
+def test_ssim_of_volumes_equals_its_formula_in_cubic_windows() -> None:
+    a, b = ndimage.gaussian_filter(volume(0, 14, 20, 17), 1), ndimage.gaussian_filter(volume(1, 14, 20, 17), 1)
+    x, y = ((m - m.min()) / (m.max() - m.min()) for m in (a.astype(np.float64), b.astype(np.float64)))
+
+    def window(values: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(values, 1.5, truncate=3.5)
+
+    mean_x, mean_y = window(x), window(y)
+    var_x, var_y = window(x * x) - mean_x**2, window(y * y) - mean_y**2
+    both = window(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    found = (2 * mean_x * mean_y + c1) * (2 * both + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    assert ssim(a, b).value == pytest.approx(found[5:-5, 5:-5, 5:-5].mean(), abs=1e-6)
+
+
+def test_hog_of_volumes_is_of_all_slices_together() -> None:
+    # Where slices are like each other two by two, exchanging them in one of the maps makes the maps less alike.
+    a = np.concatenate([volume(0, 1, 32, 32), volume(1, 1, 32, 32)])
+    assert hog(a, a).value == pytest.approx(1)
+    assert hog(a, a[::-1]).value < 0.5
+    assert hog(a, np.concatenate([a[:1], volume(2, 1, 32, 32)])).value > hog(a, a[::-1]).value + 0.2
+
+
+def test_a_volume_of_few_slices_is_too_small_for_cubic_windows_but_not_for_hog() -> None:
+    a, b = volume(0, 10, 32, 32), volume(1, 10, 32, 32)
+    assert ssim(a, b).reason == "the maps are too small"
+    assert hog(a, b).reason == ""
+    assert hog(a[:, :23], b[:, :23]).reason == "the maps are too small"

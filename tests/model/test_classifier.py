@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.execution import Execution
 from medsaliency.model.passes import Features
 from medsaliency.types import MedsaliencyError
 
@@ -266,9 +267,73 @@ def test_an_unknown_layer_shows_the_nearest() -> None:
         ({"std": [1.0, 2.0]}, "expected std with 1 or 1 values, got 2"),
         ({"mean": float("nan"), "std": float("nan")}, "expected std above 0"),
         ({"batch_size": 0}, "batch_size of at least 1"),
+        ({"size": 0}, "expected size as one side in pixels"),
+        ({"size": (16, 16)}, r"as \(D, H, W\) of a volume, or None, got \(16, 16\)"),
+        ({"size": (0, 16, 16)}, r"as \(D, H, W\) of a volume"),
     ],
 )
 def test_what_cannot_be_right_is_refused(changes: dict[str, object], message: str) -> None:
     arguments = {"classes": ["a", "b"], **changes}
     with pytest.raises(MedsaliencyError, match=message):
         Classifier(network(), **arguments)
+
+
+VOLUMES = torch.rand(3, 2, 5, 6, 7, generator=torch.Generator().manual_seed(2))
+
+
+def of_volumes() -> nn.Sequential:
+    module = nn.Sequential(
+        nn.Conv3d(2, 3, 3, padding=1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 2)
+    )
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=draw))
+    return module
+
+
+@pytest.mark.parametrize("batch_size", [2, 32])
+def test_of_volumes_scores_gradients_and_features_are_autograds(batch_size: int) -> None:
+    module = of_volumes()
+    mean, std = [0.2, 0.6], [0.5, 0.25]
+    classifier = Classifier(
+        module, ["a", "b"], channels=2, mean=mean, std=std, size=(5, 6, 7), target_layer="0", batch_size=batch_size
+    )
+    given = VOLUMES.clone().requires_grad_()
+    prepared = torch.stack([(given[:, k] - mean[k]) / std[k] for k in range(2)], dim=1)
+    maps = module[0](prepared)
+    maps.retain_grad()
+    logits = module[1:](maps.clone())
+    logits[range(3), TARGETS].sum().backward()
+    gradients, features = both(classifier, VOLUMES)
+    torch.testing.assert_close(classifier.logits(VOLUMES), logits.detach())
+    torch.testing.assert_close(gradients, given.grad)
+    torch.testing.assert_close(features.activations, maps.detach())
+    torch.testing.assert_close(features.gradients, maps.grad)
+    assert gradients.shape == VOLUMES.shape
+    assert features.activations.shape == (3, 3, 5, 6, 7)
+
+
+def test_scores_of_a_layers_output_are_those_of_the_rest_of_a_network_of_volumes() -> None:
+    module = of_volumes()
+    classifier = Classifier(module, ["a", "b"], channels=2, target_layer="1")
+    activations = torch.rand(5, 3, 5, 6, 7, generator=torch.Generator().manual_seed(3))
+    found = classifier.scores_from_layer(VOLUMES[:1], activations, 1)
+    torch.testing.assert_close(found, module[2:](activations)[:, 1].detach())
+
+
+def test_volumes_run_in_the_plain_format_until_told_otherwise() -> None:
+    assert Classifier(of_volumes(), ["a", "b"], channels=2).execution.memory_format == "contiguous"
+    assert Classifier(network(), ["a", "b"]).execution.memory_format == "channels_last"
+    classifier = Classifier(of_volumes(), ["a", "b"], channels=2)
+    expected = classifier.logits(VOLUMES)
+    classifier.execution = Execution(memory_format="channels_last")
+    assert classifier.prepare(VOLUMES).is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(classifier.logits(VOLUMES), expected)
+
+
+def test_images_for_a_network_of_volumes_are_refused_and_the_other_way() -> None:
+    with pytest.raises(MedsaliencyError, match=r"expected volumes \(N, C, D, H, W\), as .* got images"):
+        Classifier(of_volumes(), ["a", "b"], channels=2).logits(VOLUMES[:, :, 0])
+    with pytest.raises(MedsaliencyError, match=r"expected images \(N, C, H, W\), as .* got volumes"):
+        Classifier(network(), ["a", "b"]).logits(VOLUMES[:, :1])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.execution import PIXELS, Execution, bfloat16_pays, over_micro_batches
+from medsaliency.model.probe import Probe
 from medsaliency.types import MedsaliencyError
 
 
@@ -52,8 +53,20 @@ def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> 
 
 
 def test_the_memory_format_is_torchs() -> None:
-    assert Execution().format == torch.channels_last
-    assert Execution(memory_format="contiguous").format == torch.contiguous_format
+    assert Execution().format(4) == torch.channels_last
+    assert Execution().format(5) == torch.channels_last_3d
+    assert [Execution(memory_format="contiguous").format(axes) for axes in (4, 5)] == [torch.contiguous_format] * 2
+
+
+def test_weights_are_arranged_each_by_its_own_number_of_axes() -> None:
+    module = nn.Sequential(nn.Conv3d(2, 4, 3), nn.BatchNorm3d(4), nn.Flatten(1, 2), nn.Conv2d(4, 4, 3), nn.Linear(4, 2))
+    before = {name: values.clone() for name, values in module.state_dict().items()}
+    Execution().arrange(module)
+    assert module[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert module[3].weight.is_contiguous(memory_format=torch.channels_last)
+    Execution(memory_format="contiguous").arrange(module)
+    assert all(values.is_contiguous() for values in module.parameters())
+    assert all(torch.equal(values, before[name]) for name, values in module.state_dict().items())
 
 
 def test_micro_batches_cover_all_in_order() -> None:
@@ -95,6 +108,18 @@ def test_large_images_come_in_small_micro_batches(side: int, size: int) -> None:
     over_micro_batches(Owner(64), 640, side * side, runs_up_to(64, out_of_memory, sizes))
     assert max(sizes) == size
     assert size == 1 or size * side * side <= PIXELS["cpu"]
+
+
+@pytest.mark.parametrize(("sides", "size"), [((64, 64, 64), 2), ((20, 64, 64), 6), ((80, 96, 96), 1)])
+def test_volumes_count_with_all_their_voxels(sides: tuple[int, ...], size: int) -> None:
+    passes: list[int] = []
+    module = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(1, 2))
+    module.register_forward_pre_hook(lambda _module, inputs: passes.append(len(inputs[0])))
+    classifier = Classifier(module, ["a", "b"])
+    volumes = torch.zeros(1, 1, *sides).expand(6, *(-1,) * 4)
+    classifier.logits(volumes)
+    assert max(passes) == size
+    assert Probe(classifier, volumes).together == size
 
 
 class Small(nn.Module):

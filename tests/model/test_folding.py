@@ -18,7 +18,7 @@ def settled(module: nn.Module, seed: int = 0) -> nn.Module:
     """The network in eval mode, its normalizations with statistics and weights that matter."""
     draw = torch.Generator().manual_seed(seed)
     for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
+        if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)) and layer.running_mean is not None:
             for values in (layer.weight.data, layer.running_var):
                 values.copy_(0.5 + torch.rand(values.shape, generator=draw))
             for values in (layer.bias.data, layer.running_mean):
@@ -74,6 +74,24 @@ def test_the_same_scores_and_gradients(architecture: str, folds: int) -> None:
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in changed.modules()) == (
         sum(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()) - folds
     )
+
+
+def test_volumes_are_folded_as_images_are() -> None:
+    module = settled(
+        nn.Sequential(
+            nn.Conv3d(3, 4, 3, bias=False),
+            nn.BatchNorm3d(4),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm3d(4),
+            nn.AdaptiveAvgPool3d(1),
+            nn.Flatten(),
+            nn.Linear(4, 2),
+        )
+    )
+    volumes = torch.rand(2, 3, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    found = plan(module, volumes[:1])
+    assert found == Plan((("0", "1"),), head="6")
+    torch.testing.assert_close(apply(module, found)(volumes), module(volumes), rtol=1e-4, atol=1e-5)
 
 
 class Bypass(nn.Module):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from medsaliency.model.classifier import Classifier
@@ -177,3 +179,103 @@ def test_an_unknown_layer_shows_the_nearest() -> None:
             layer_of(module, unknown)
     with pytest.raises(MedsaliencyError, match="did you mean 'first'"):
         layer_of(module, "frist")
+
+
+def tokens() -> nn.Module:
+    """A vision transformer of 2 x 3 patches, a class token and two registers."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VisionTransformer(
+            img_size=(16, 24),
+            patch_size=8,
+            in_chans=1,
+            num_classes=2,
+            embed_dim=16,
+            depth=2,
+            num_heads=2,
+            reg_tokens=2,
+        ).eval()
+
+
+WIDE = torch.rand(2, 1, 16, 24, generator=torch.Generator().manual_seed(3))
+
+
+def test_patches_are_captured_on_their_grid_with_their_gradients() -> None:
+    module = tokens()
+    seen: list[Tensor] = []
+
+    def hook(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        output.retain_grad()
+        seen.append(output)
+
+    handle = module.blocks[1].norm1.register_forward_hook(hook)
+    module(WIDE)[:, 1].sum().backward()
+    handle.remove()
+    for to_input in (True, False):
+        found = classifier(module, "blocks.1.norm1").backward(WIDE, [1, 1], to_input=to_input, to_layer=True)
+        assert found.features is not None
+        for ours, plain in ((found.features.activations, seen[0]), (found.features.gradients, seen[0].grad)):
+            assert plain is not None
+            by_hand = torch.stack([plain[:, 3 + 3 * row : 6 + 3 * row].mT for row in range(2)], dim=2)
+            assert ours.shape == (2, 16, 2, 3)
+            torch.testing.assert_close(ours, by_hand)
+            assert float(ours.abs().max()) > 0
+
+
+def test_input_gradients_also_flow_through_the_class_token() -> None:
+    module = tokens()
+    inputs = WIDE.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(module(inputs)[:, 0].sum(), inputs)
+    found = classifier(module, "blocks.0").backward(WIDE, [0, 0], to_layer=True)
+    torch.testing.assert_close(found.input_gradients, expected)
+
+
+def test_tokens_in_front_stay_when_patches_are_replaced() -> None:
+    model = classifier(tokens(), "blocks.0")
+    activations = model.features(WIDE[:1], [0]).activations
+    own = model.scores(WIDE[:1], [0])
+    torch.testing.assert_close(model.scores_from_layer(WIDE[:1], activations.expand(3, -1, -1, -1), 0), own.expand(3))
+    # By hand: the rest of the network on the block's tokens, of which patches are set to zero.
+    module = model.module
+    kept: list[Tensor] = []
+    handle = module.blocks[0].register_forward_hook(lambda _m, _i, output: kept.append(output))
+    with torch.no_grad():
+        module(WIDE[:1])
+        handle.remove()
+        kept[0][:, 3:] = 0
+        expected = module.head(module.norm(module.blocks[1](kept[0]))[:, 0])[:, 0]
+    torch.testing.assert_close(model.scores_from_layer(WIDE[:1], torch.zeros_like(activations), 0), expected)
+    assert hooks(module) == 0
+    assert "forward" not in vars(module.blocks[0])
+
+
+def test_windows_of_an_image_are_refused_by_name() -> None:
+    module = SwinTransformer(
+        img_size=32,
+        patch_size=4,
+        in_chans=1,
+        num_classes=2,
+        embed_dim=8,
+        depths=(1, 1),
+        num_heads=(1, 1),
+        window_size=4,
+    )
+    images = torch.rand(2, 1, 32, 32)
+    with pytest.raises(
+        MedsaliencyError, match=r"layer 'layers.0.blocks.0.attn'.*2 image\(s\), got \(8, 16, 8\).*windows"
+    ):
+        classifier(module, "layers.0.blocks.0.attn").features(images, [0, 1])
+    assert classifier(module, "layers.0.blocks.0").features(images, [0, 1]).activations.shape == (2, 8, 8, 8)
+
+
+def test_volumes_are_captured_and_replaced() -> None:
+    module = nn.Sequential(nn.Conv3d(1, 3, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(24, 2)).eval()
+    volumes = torch.rand(1, 1, 4, 4, 4)
+    with torch.no_grad(), capture(module, "0") as kept:
+        logits = module(volumes)
+    assert kept[0].shape == (1, 3, 2, 2, 2)
+    with torch.no_grad(), replace(module, "0", kept[0].expand(2, -1, -1, -1, -1)):
+        torch.testing.assert_close(module(volumes), logits.expand(2, -1))
+    refused = pytest.raises(MedsaliencyError, match=r"layer '3': expected feature maps \(N, K, d, h, w\), got \(1, 2\)")
+    with refused, capture(module, "3"):
+        module(volumes)

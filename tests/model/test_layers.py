@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
+from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 from torch import Tensor, nn
 
 from medsaliency.model.classifier import Classifier
@@ -62,10 +64,88 @@ def test_a_network_without_convolutions_says_what_to_do() -> None:
         find_target_layer(module, torch.zeros(1, 1, 4, 4))
 
 
-def test_the_patch_embedding_of_a_vision_transformer_is_not_a_feature_map() -> None:
-    module = build("vit_tiny_patch16_224", classes=2, size=64).eval()
-    with pytest.raises(MedsaliencyError, match="no convolutional feature map"):
-        find_target_layer(module, torch.zeros(1, 1, 64, 64))
+def test_the_patch_embedding_of_a_vision_transformer_alone_is_not_a_feature_map() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 8, stride=8), nn.Flatten(), nn.Linear(16, 2))
+    with pytest.raises(MedsaliencyError, match=r"no convolutional feature map found in Sequential .* nor tokens"):
+        find_target_layer(module, torch.zeros(1, 1, 16, 16))
+
+
+def vision_transformer(**more: object) -> nn.Module:
+    settings = {"img_size": (16, 24), "patch_size": 8, "in_chans": 1, "num_classes": 2, "depth": 3, "num_heads": 2}
+    return VisionTransformer(**settings | {"embed_dim": 16} | more).eval()
+
+
+@pytest.mark.parametrize(
+    ("more", "chosen"),
+    [
+        ({}, "blocks.2.norm1"),
+        ({"reg_tokens": 4}, "blocks.2.norm1"),
+        ({"qk_norm": True}, "blocks.2.norm1"),
+        ({"block_fn": ResPostBlock}, "blocks.1"),  # normalizes after attention
+        ({"global_pool": "avg"}, "blocks.2"),
+        ({"global_pool": "avg", "fc_norm": False}, "norm"),
+        ({"global_pool": "map"}, "norm"),  # a head that attends to all patches
+    ],
+    ids=str,
+)
+def test_of_a_vision_transformer_the_last_layer_whose_patches_count_is_chosen(more: dict, chosen: str) -> None:
+    module, example = vision_transformer(**more), torch.rand(1, 1, 16, 24, generator=torch.Generator().manual_seed(0))
+    layers = describe_layers(module, example)
+    assert [layer.name for layer in layers if layer.chosen] == [chosen]
+    model = Classifier(module, ["a", "b"])
+    features = model.with_layer(chosen).features(example, [1])
+    assert features.activations.shape == (1, 16, 2, 3)
+    assert bool(features.gradients.flatten(2).any(dim=1).all())  # at every patch
+    after = [layer for layer in layers if "no patch has a gradient" in layer.why]
+    assert [layer.name for layer in after] == (["norm"] if "norm1" in chosen or chosen == "blocks.1" else [])
+    for layer in after:
+        assert not model.with_layer(layer.name).features(example, [1]).gradients.any()
+
+
+def test_a_head_of_zeros_does_not_hide_what_counts() -> None:
+    module = vision_transformer()
+    nn.init.zeros_(module.head.weight)
+    assert find_target_layer(module, torch.rand(1, 1, 16, 24)) == "blocks.2.norm1"
+
+
+def test_a_transformer_that_reads_no_patch_has_no_target_layer() -> None:
+    module = vision_transformer()
+    for block in module.blocks:
+        nn.init.zeros_(block.attn.proj.weight)
+    with pytest.raises(MedsaliencyError, match="found no gradient in any of"):
+        find_target_layer(module, torch.rand(1, 1, 16, 24))
+
+
+def test_of_a_swin_transformer_the_last_normalization_is_chosen_and_its_stages_are_listed() -> None:
+    module = timm.create_model("swin_tiny_patch4_window7_224", img_size=64, in_chans=1, num_classes=2).eval()
+    layers = describe_layers(module, torch.rand(1, 1, 64, 64))
+    assert [(layer.name, layer.channels, layer.grid, layer.chosen) for layer in layers] == [
+        ("layers.0", 96, (16, 16), False),
+        ("layers.1", 192, (8, 8), False),
+        ("layers.2", 384, (4, 4), False),
+        ("norm", 768, (2, 2), True),
+    ]
+
+
+def test_the_tokens_after_the_convolutions_of_a_hybrid_are_chosen() -> None:
+    module = timm.create_model("vit_tiny_r_s16_p8_224", img_size=64, in_chans=1, num_classes=2).eval()
+    layers = describe_layers(module, torch.rand(1, 1, 64, 64))
+    assert next(layer for layer in layers if layer.chosen).name == "blocks.11.norm1"
+    assert next(layer for layer in layers if layer.grid == (16, 16)).name == "patch_embed.backbone"
+
+
+def test_volumes_have_layers_of_three_sides() -> None:
+    module = nn.Sequential(
+        *(nn.Conv3d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool3d(2)),
+        *(nn.Conv3d(2, 5, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(5, 2)),
+    )
+    layers = describe_layers(module, torch.rand(1, 1, 4, 6, 8))
+    assert [(layer.name, layer.channels, layer.grid, layer.chosen) for layer in layers] == [
+        ("1", 2, (4, 6, 8), False),
+        ("3", 5, (2, 3, 4), False),
+        ("4", 5, (2, 3, 4), True),
+    ]
+    assert "a finer grid (4 x 6 x 8)" in layers[0].why
 
 
 def test_hooks_are_removed_also_when_the_module_raises() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from medsaliency.model import training
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.small_cnn_3d import SmallCNN3D
 from medsaliency.model.training import Epoch, Training, augment, train
 from medsaliency.model.zoo import build
 from medsaliency.types import MedsaliencyError
@@ -49,6 +50,36 @@ def test_a_trivial_task_is_learned_in_a_few_steps() -> None:
     images, labels = task(32, 2)
     assert torch.equal(classifier.logits(images).argmax(dim=1), labels)
     assert not classifier.module.training
+
+
+def test_volumes_are_learned_from_too() -> None:
+    def volumes(count: int, seed: int) -> tuple[Tensor, Tensor]:
+        images, labels = task(count, seed)
+        return images[:, :, None].repeat(1, 1, 8, 1, 1), labels
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        classifier = Classifier(SmallCNN3D(2), ["lower", "upper"], mean=0.5, std=0.25)
+    history = train(classifier, *volumes(32, 0), *volumes(16, 1), Training(epochs=6, batch_size=8, patience=6))
+    assert history[-1].validation_accuracy == 1
+
+
+def test_a_volume_is_turned_in_the_plane_of_its_last_axes_and_shifted_along_all() -> None:
+    volume = torch.rand(1, 1, 5, 9, 9, generator=torch.Generator().manual_seed(0))
+    slices = volume[0].transpose(0, 1)  # each slice as an image
+    how = replace(STILL, rotation=30, flip=True)
+    turned = augment(volume, how, torch.Generator().manual_seed(1))
+    for slice_, found in zip(slices, turned[0, 0], strict=True):
+        expected = augment(slice_[None], how, torch.Generator().manual_seed(1))[0, 0]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(turned, volume)
+    bright = torch.zeros(64, 1, 9, 9, 9)
+    bright[:, :, 4, 4, 4] = 1
+    moved = augment(bright, replace(STILL, shift=0.3), torch.Generator().manual_seed(1))[:, 0]
+    centers = [moved.sum(dim=tuple({1, 2, 3} - {axis})).argmax(dim=1) for axis in (1, 2, 3)]
+    assert all(len(center.unique()) > 3 for center in centers)
+    assert not torch.equal(centers[0], centers[1])
+    assert not torch.equal(centers[0], centers[2])
 
 
 def test_the_same_seed_trains_the_same_weights_bit_for_bit() -> None:

@@ -50,6 +50,22 @@ class Timed(nn.Module):
         return self.head(self.pool(self.conv(x).relu()).flatten(1))
 
 
+class TimedVolumes(Timed):
+    """The same of volumes."""
+
+    def __init__(self, cost: Cost) -> None:
+        super().__init__(cost)
+        self.conv = nn.Conv3d(2, 4, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool3d((1, 2, 2))
+
+
+class ViewingVolumes(TimedVolumes):
+    """Flattens its input with ``view``, which refuses channels-last memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + x.view(len(x), -1)[:, :2]
+
+
 class Viewing(Timed):
     """Flattens with ``view``, which refuses channels-last memory."""
 
@@ -126,6 +142,30 @@ def test_a_module_that_needs_the_contiguous_format_keeps_it(monkeypatch: pytest.
     found = tune(classifier_of(module, monkeypatch), IMAGES, exact=True)
     assert found.execution.memory_format == "contiguous"
     assert all(label.startswith("contiguous") for label in found.seconds)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, "channels_last"), (0.95, "contiguous"), (2.0, "contiguous")])
+def test_of_volumes_channels_last_is_tried_and_must_be_clearly_faster(
+    share: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = torch.rand(2, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    classifier = classifier_of(TimedVolumes(lambda n, contiguous, low: n * (1 if contiguous else share)), monkeypatch)
+    found = tune(classifier, volumes, exact=True)
+    assert found.execution.memory_format == classifier.execution.memory_format == expected
+    assert {label.split(",")[0] for label in found.seconds} == {"channels_last", "contiguous"}
+
+
+def test_a_module_of_volumes_that_needs_the_contiguous_format_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = torch.rand(2, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    found = tune(classifier_of(ViewingVolumes(steady), monkeypatch), volumes, exact=True)
+    assert all(label.startswith("contiguous") for label in found.seconds)
+
+
+@pytest.mark.usefixtures("native")
+def test_bfloat16_is_judged_on_volumes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = torch.rand(2, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    found = tune(classifier_of(TimedVolumes(halved), monkeypatch), volumes)
+    assert all(spearman is not None and 0.5 < spearman <= 1 for spearman in found.spearman.values())
 
 
 def halved(images: int, contiguous: bool, low: bool) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medsaliency.report.contents import Case, Contents, Inference, Strip
+from medsaliency.report.contents import Case, Contents, Contrast, Inference, Strip
 from medsaliency.report.curves import Style
 from medsaliency.report.gallery import Gallery, gallery, predicted_class
 from medsaliency.report.overlay import outline_path
@@ -176,3 +176,25 @@ def test_sixty_cases_fit_into_ten_of_the_pages_fifteen_megabytes(contents: Conte
     sources = [case.source, *(t.source for t in case.tiles), *(step.source for s in case.strips for step in s.steps)]
     assert len(sources) == 1 + 12 + 12
     assert 60 * sum(map(len, sources)) < 10e6
+
+
+def test_a_slice_of_a_volume_is_named_with_the_rule(contents: Contents) -> None:
+    found = of(contents, plane="slice 17 of 32 (largest lesion)", why="lowest evidence")
+    assert found.volumes
+    assert found.cases[0].why == "lowest evidence; slice 17 of 32 (largest lesion)"
+    assert found.cases[0].plane == "slice 17 of 32 (largest lesion)"
+    image = of(contents, why="lowest evidence")
+    assert not image.volumes
+    assert image.cases[0].why == "lowest evidence"
+
+
+def test_a_slice_has_the_colors_of_its_volume(contents: Contents) -> None:
+    faint = np.zeros((16, 16), np.float32)
+    faint[3:9, 4:9] = 0.01
+
+    def opacity(**changed: object) -> int:
+        (tile,) = of(contents, maps={"grad_cam": faint}, **changed).cases[0].tiles
+        return int(np.asarray(picture(tile.source))[..., 3].max())
+
+    assert opacity() > 200
+    assert opacity(contrasts={"grad_cam": Contrast((0.0, 1.0), (0.0, 1.0))}) < 10

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medsaliency.attribution.method import Sign, Signed, at_image_size, weighted_sum
+from medsaliency.model.grids import aligned
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators
 
@@ -42,9 +43,8 @@ class AblationCAM(Signed):
         # The first row keeps every map and gives the score itself.
         kept[torch.arange(1, len(kept), device=live.device), live] = 0
         together = max(1, ELEMENTS // activations.numel())
-        scores = torch.cat(
-            [probe.scores_from_layer(activations * part[:, :, None, None], index) for part in kept.split(together)]
-        )
+        tried = (activations * aligned(part, activations[None]) for part in kept.split(together))
+        scores = torch.cat([probe.scores_from_layer(part, index) for part in tried])
         weights = torch.zeros(len(activations), device=activations.device)
         weights[live] = scores[0] - scores[1:]
         # By the score's magnitude: a score below zero, in the paper's formula, would turn the map upside down.

@@ -25,8 +25,7 @@ class Blurred:
     Args:
         of: Name of the other method.
         parameters: Of the other method.
-        sigma: Standard deviation of the blur as a share of the image's side, of its height down and of its width
-            across.
+        sigma: Standard deviation of the blur as a share of the image's side, along each axis of its own.
 
     Raises:
         MedsaliencyError: If ``sigma`` is not above 0, or if ``of`` or one of ``parameters`` is unknown.

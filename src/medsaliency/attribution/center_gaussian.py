@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class CenterGaussian:
     model pass.
 
     Args:
-        sigma: Standard deviation as a share of the image's side, of its height down and of its width across.
+        sigma: Standard deviation as a share of the image's side, along each axis of its own.
 
     Raises:
         MedsaliencyError: If ``sigma`` is not above 0.
@@ -34,8 +35,9 @@ class CenterGaussian:
     def __call__(self, probe: Probe, rngs: Generators) -> Tensor:
         """Maps (N, H, W) in (0, 1], the same for every image; nothing is drawn."""
         del rngs
-        rows, columns = (self._profile(side).to(probe.images.device) for side in probe.images.shape[2:])
-        return (rows[:, None] * columns).repeat(len(probe), 1, 1)
+        profiles = [self._profile(side).to(probe.images.device) for side in probe.images.shape[2:]]
+        bump = reduce(lambda before, profile: before[..., None] * profile, profiles)
+        return bump.repeat(len(probe), *(1,) * bump.ndim)
 
     def _profile(self, side: int) -> Tensor:
         """(side,) values along one side, by the distance of a pixel's middle from the image's."""

@@ -36,8 +36,7 @@ class DeepLIFT(PerPixel):
 
         def attribute(own: nn.Module, image: Tensor) -> Tensor:
             for layer in own.modules():
-                if type(layer) is nn.MaxPool2d:
-                    layer.__class__ = _MaxPool2d
+                layer.__class__ = _POOLING.get(type(layer), type(layer))
             found: Tensor = peer.DeepLift(own).attribute(image, baselines=self.baseline)
             return found
 
@@ -49,3 +48,10 @@ class _MaxPool2d(nn.MaxPool2d):
 
     Captum's rule loses what a pixel passes to more than one window, where windows overlap.
     """
+
+
+class _MaxPool3d(nn.MaxPool3d):
+    """Likewise."""
+
+
+_POOLING: dict[type[nn.Module], type[nn.Module]] = {nn.MaxPool2d: _MaxPool2d, nn.MaxPool3d: _MaxPool3d}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -26,5 +28,12 @@ class Edge:
         del rngs
         grey = probe.images.mean(dim=1).cpu().numpy()
         # One image at a time: on a stack, Sobel would smooth across the images too.
-        maps = np.stack([np.hypot(*(ndimage.sobel(image, axis, mode="nearest") for axis in (0, 1))) for image in grey])
+        maps = np.stack([_magnitude(image) for image in grey])
         return torch.from_numpy(maps.astype(np.float32)).to(probe.images.device)
+
+
+def _magnitude(image: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Of the gradient of an image (H, W) or a volume (D, H, W)."""
+    lines = image.squeeze()  # along an axis of one pixel nothing changes
+    slopes = (ndimage.sobel(lines, axis, mode="nearest") for axis in range(lines.ndim))
+    return np.asarray(reduce(np.hypot, slopes, 0 * lines).reshape(image.shape))

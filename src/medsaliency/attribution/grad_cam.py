@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from medsaliency.attribution.method import Sign, Signed, at_image_size, weighted_sum
+from medsaliency.model.grids import places
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators
 
@@ -27,5 +28,5 @@ class GradCAM(Signed):
         """Maps (N, H, W), at least 0; nothing is drawn."""
         del rngs
         features = probe.features
-        cam = weighted_sum(features.activations, features.gradients.mean(dim=(2, 3)))
+        cam = weighted_sum(features.activations, features.gradients.mean(dim=places(features.gradients)))
         return at_image_size(probe, self.of_map(cam))

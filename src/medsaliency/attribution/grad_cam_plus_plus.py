@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medsaliency.attribution.method import Sign, Signed, at_image_size, weighted_sum
+from medsaliency.model.grids import places
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators
 
@@ -31,9 +32,10 @@ class GradCAMPlusPlus(Signed):
         del rngs
         features = probe.features
         gradients = features.gradients
-        mass = features.activations.sum(dim=(2, 3), keepdim=True)
+        axes = places(gradients)
+        mass = features.activations.sum(dim=axes, keepdim=True)
         # alpha with g^2 divided out; where g is 0 its weight is multiplied by relu(g) = 0 below.
         denominator = 2 + mass * gradients
         alpha = torch.where(denominator != 0, 1 / denominator, 0.0)
-        weights = (alpha * gradients.relu()).sum(dim=(2, 3))
+        weights = (alpha * gradients.relu()).sum(dim=axes)
         return at_image_size(probe, self.of_map(weighted_sum(features.activations, weights)))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medsaliency.attribution.method import PerPixel
 from medsaliency.attribution.through_captum import captum, drawing_from
+from medsaliency.model.grids import aligned
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -78,4 +79,4 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
         (gradients,) = ctx.saved_tensors
-        return outer[0][:, None, None, None] * gradients, None, None
+        return aligned(outer[0], gradients) * gradients, None, None

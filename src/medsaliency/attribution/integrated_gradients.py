@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsaliency.attribution.method import PerPixel, groups
+from medsaliency.model.grids import aligned
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -70,7 +71,7 @@ class IntegratedGradients(PerPixel):
         weights[[0, -1]] /= 2
         positions = np.arange(steps + 1) / steps
         while True:
-            gap = (found.sum(dim=(1, 2, 3)) - difference).abs()
+            gap = (found.sum(dim=tuple(range(1, found.ndim))) - difference).abs()
             own = (gap > tolerance * difference.abs()).nonzero().flatten().tolist()
             if not own or 2 * steps > self.max_steps:
                 return found
@@ -95,19 +96,19 @@ def path_sum(
     """
     gradients = along_line(probe, np.repeat(own, len(positions)), np.tile(positions, len(own)), baseline)
     gradients = gradients.unflatten(0, (len(own), len(positions)))
-    return torch.einsum("s,nschw->nchw", torch.as_tensor(weights, dtype=torch.float32).to(gradients), gradients)
+    return torch.einsum("s,ns...->n...", torch.as_tensor(weights, dtype=torch.float32).to(gradients), gradients)
 
 
 def along_line(probe: Probe, owners: NDArray[np.int_], positions: NDArray[np.float64], baseline: float) -> Tensor:
     """Gradients (P, C, H, W) at places (P,) on the straight paths of images (P,): 0 the baseline and 1 the image."""
     which = torch.as_tensor(owners, device=probe.images.device)
-    at = torch.as_tensor(positions, dtype=torch.float32, device=which.device)[:, None, None, None]
+    at = aligned(torch.as_tensor(positions, dtype=torch.float32, device=which.device), probe.images)
     return probe.gradients(baseline + at * (probe.images[which] - baseline), owners.tolist())[1]
 
 
 def path_difference(probe: Probe, baseline: float) -> Tensor:
     """Score (N,) of each image less that of the baseline; one forward pass for each target."""
     start = {target: i for i, target in enumerate(probe.objects)}
-    flat = torch.full_like(probe.images[:1], baseline).expand(len(start), -1, -1, -1)
+    flat = torch.full_like(probe.images[:1], baseline).expand(len(start), *probe.images.shape[1:])
     scores = dict(zip(start, probe.scores(flat, list(start.values()), precise=True), strict=True))
     return probe.own_scores - torch.stack([scores[target] for target in probe.objects])

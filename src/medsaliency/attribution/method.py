@@ -9,8 +9,8 @@ from typing import ClassVar, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from medsaliency.model.grids import upsample
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -78,19 +78,14 @@ class PerPixel(Signed, ABC):
         return self.over_channels(self.attributions(probe, rngs))
 
 
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring (N, K, h, w) maps of a layer to the image's (H, W), bilinearly between the centers of cells."""
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-
-
 def weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
     """Feature maps (N, K, h, w) summed over K with weights (N, K), to (N, h, w)."""
-    return torch.einsum("nkhw,nk->nhw", activations, weights)
+    return torch.einsum("nk...,nk->n...", activations, weights)
 
 
 def at_image_size(probe: Probe, cam: Tensor) -> Tensor:
     """A map of the layer's grid (N, h, w) at the image's size (N, H, W)."""
-    return upsample(cam[:, None], (probe.images.shape[2], probe.images.shape[3]))[:, 0]
+    return upsample(cam[:, None], probe.images.shape[2:])[:, 0]
 
 
 def groups(probe: Probe, passes: int, own: Sequence[int] | None = None) -> list[list[int]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medsaliency.attribution.gradient import Gradient
 from medsaliency.attribution.method import PerPixel
+from medsaliency.model.grids import aligned
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -33,7 +34,8 @@ def noisy_copies(
     Yields:
         For P copies the image of each, its number among that image's copies, and the copies (P, C, H, W).
     """
-    spread = noise * (probe.images.amax(dim=(1, 2, 3)) - probe.images.amin(dim=(1, 2, 3)))
+    values = probe.images.flatten(1)
+    spread = aligned(noise * (values.amax(dim=1) - values.amin(dim=1)), probe.images)
     # Said here and not by zip: a chunk would meet a generator too few only after many passes.
     counts = [samples] * len(probe) if isinstance(samples, int) else samples
     wanted = [(i, number) for i, (count, _) in enumerate(zip(counts, rngs, strict=True)) for number in range(count)]
@@ -48,7 +50,7 @@ def noisy_copies(
             drawn.append(last)
         own = [i for i, _ in chunk]
         which = torch.tensor(own, device=probe.images.device)
-        copies = torch.from_numpy(np.stack(drawn)).to(probe.images.device).mul_(spread[which, None, None, None])
+        copies = torch.from_numpy(np.stack(drawn)).to(probe.images.device).mul_(spread[which])
         yield own, [number for _, number in chunk], copies.add_(probe.images[which])
 
 

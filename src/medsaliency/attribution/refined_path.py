@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medsaliency.attribution.integrated_gradients import along_line
 from medsaliency.attribution.method import groups
+from medsaliency.model.grids import aligned
 from medsaliency.model.probe import Probe
 
 PARTS = 12
@@ -43,7 +44,7 @@ def refined_path(probe: Probe, baseline: float, steps: int) -> Tensor:
         changes = (first[:, 1:] - first[:, :-1]).flatten(2).norm(dim=2).cpu().double().numpy()
         numbers = [shares(between, steps) for between in changes]
         weights = torch.tensor(np.stack([1 / (n * parts) for n in numbers]), dtype=torch.float32, device=first.device)
-        found[own] = torch.einsum("np,npchw->nchw", weights, first)
+        found[own] = torch.einsum("np,np...->n...", weights, first)
         del first
         _add_others(probe, own, numbers, baseline, found)
     return found
@@ -82,5 +83,5 @@ def _add_others(probe: Probe, own: list[int], numbers: list[NDArray[np.int64]], 
         chunk = slice(start, start + probe.together)
         which = torch.tensor(owners[chunk], device=found.device)
         gradients = along_line(probe, np.array(owners[chunk]), np.array(positions[chunk]), baseline)
-        weight = torch.tensor(weights[chunk], dtype=torch.float32, device=found.device)[:, None, None, None]
+        weight = aligned(torch.tensor(weights[chunk], dtype=torch.float32, device=found.device), gradients)
         found.index_add_(0, which, weight * gradients * (probe.images[which] - baseline))

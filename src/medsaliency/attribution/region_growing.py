@@ -34,19 +34,23 @@ def dilated(labels: IntArray, radius: int) -> Lists:
     """Pixels of every segment and of all that lie within ``radius`` of it.
 
     Args:
-        labels: (S, H, W), several segmentations of one image, each with labels from 0. One without pixels gives an
-            empty list.
-        radius: Of a disk, in pixels.
+        labels: (S, H, W) or (S, D, H, W), several segmentations of one image or volume, each with labels from 0. One
+            without pixels gives an empty list.
+        radius: Of a disk or a ball, in pixels.
 
     Returns:
         Flat pixel indices of each segment, all of the first segmentation first.
     """
+    flat = labels.reshape(len(labels), -1)
+    height, width = labels.shape[-2:]
+    sides = (labels.shape[1] if labels.ndim == 4 else 1, height, width)  # an image is a volume of one slice
     axis = np.arange(-radius, radius + 1)
-    disk = np.argwhere(axis[:, None] ** 2 + axis**2 <= radius**2) - radius
-    counts = labels.max(axis=(1, 2)) + 1
-    numbers = labels + (np.cumsum(counts) - counts)[:, None, None]
-    order = np.argsort(labels.reshape(len(labels), -1), axis=1, kind="stable")
-    return Lists(*_dilated(numbers, order, int(counts.sum()), disk))
+    ball = np.argwhere(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2 <= radius**2) - radius
+    ball = ball[(np.abs(ball) < sides).all(axis=1)]
+    counts = flat.max(axis=1) + 1
+    numbers = flat + (np.cumsum(counts) - counts)[:, None]
+    order = np.argsort(flat, axis=1, kind="stable")
+    return Lists(*_dilated(numbers, order, sides, int(counts.sum()), ball))
 
 
 def grow(
@@ -58,14 +62,14 @@ def grow(
     first one.
 
     Args:
-        attribution: (H, W), finite.
+        attribution: (H, W) or (D, H, W), finite.
         segments: Pixels of each segment; segments may overlap.
         fewest: A segment that would add fewer pixels is passed over.
         fast: Add segments in the order of the mean attribution of all their pixels, wherever the region is by then.
         area: The fraction of the image beyond which the region stops.
 
     Returns:
-        (H, W). Pixels that no segment covered have their common mean.
+        The shape of ``attribution``. Pixels that no segment covered have their common mean.
 
     Raises:
         MedsaliencyError: If an attribution is not finite.
@@ -81,31 +85,36 @@ def grow(
 
 
 @njit(cache=True, nogil=True)
-def _dilated(labels: IntArray, order: IntArray, count: int, disk: IntArray) -> tuple[IntArray, PixelArray]:
-    """Starts and items of ``count`` segments of ``labels`` (S, H, W); ``order`` (S, H * W) is pixels by label."""
-    scales, height, width = labels.shape
+def _dilated(
+    labels: IntArray, order: IntArray, sides: tuple[int, int, int], count: int, ball: IntArray
+) -> tuple[IntArray, PixelArray]:
+    """Starts and items of ``count`` segments of ``labels`` (S, P), P pixels; ``order`` (S, P) is pixels by label."""
+    depth, height, width = sides
+    plane = height * width
     sizes = np.zeros(count + 1, np.int64)
     items = [np.int32(0) for _ in range(0)]
-    newest = np.full(height * width, -1)  # the last segment whose list each pixel has joined
-    for scale in range(scales):
-        here = labels[scale].ravel()
+    newest = np.full(depth * plane, -1)  # the last segment whose list each pixel has joined
+    for scale in range(len(labels)):
+        here = labels[scale]
         for pixel in order[scale]:
-            segment, y, x = here[pixel], pixel // width, pixel % width
+            segment, z, y, x = here[pixel], pixel // plane, pixel // width % height, pixel % width
             if newest[pixel] != segment:
                 newest[pixel] = segment
                 sizes[segment + 1] += 1
                 items.append(np.int32(pixel))
-            # A way from outside to the nearest pixel of the segment ends at its edge: only there disks add anything.
+            # A way from outside to the nearest pixel of the segment ends at its edge: only there balls add anything.
             if (
-                (y == 0 or here[pixel - width] == segment)
+                (z == 0 or here[pixel - plane] == segment)
+                and (z == depth - 1 or here[pixel + plane] == segment)
+                and (y == 0 or here[pixel - width] == segment)
                 and (y == height - 1 or here[pixel + width] == segment)
                 and (x == 0 or here[pixel - 1] == segment)
                 and (x == width - 1 or here[pixel + 1] == segment)
             ):
                 continue
-            for dy, dx in disk:
-                if 0 <= y + dy < height and 0 <= x + dx < width:
-                    other = pixel + dy * width + dx
+            for dz, dy, dx in ball:
+                if 0 <= z + dz < depth and 0 <= y + dy < height and 0 <= x + dx < width:
+                    other = pixel + dz * plane + dy * width + dx
                     if newest[other] != segment:
                         newest[other] = segment
                         sizes[segment + 1] += 1

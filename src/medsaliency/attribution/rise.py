@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medsaliency.attribution.method import Signed, upsample
+from medsaliency.attribution.method import Signed
+from medsaliency.model.grids import upsample
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -23,7 +24,7 @@ class RISE(Signed):
 
     Args:
         masks: Masks of an image; the paper takes 4000 to 8000.
-        grid: Cells of a mask a side; 7 in the paper.
+        grid: Cells of a mask a side; 7 in the paper, whose masks have two axes.
         probability: That a cell is shown; 0.5 in the paper.
         sign: See :class:`~medsaliency.attribution.method.Signed`; the paper's probabilities are never negative.
 
@@ -52,20 +53,28 @@ class RISE(Signed):
         total = torch.zeros_like(image[0])
         for masks in self.draw(rng, image, probe.together):
             scores = probe.scores(masks[:, None] * image, [index] * len(masks))
-            total += torch.einsum("m,mhw->hw", scores, masks)
+            total += torch.einsum("m,m...->...", scores, masks)
         return total / (self.masks * self.probability)
 
     def draw(self, rng: np.random.Generator, image: Tensor, together: int) -> Iterator[Tensor]:
-        """Masks (M, H, W) in [0, 1] for an image, at most ``together`` at a time: how many changes none of them."""
-        height, width = image.shape[1:]
-        cell = [-(-height // self.grid), -(-width // self.grid)]
-        cells = rng.random((self.masks, self.grid, self.grid), dtype=np.float32) < self.probability
-        shifts = rng.integers(cell, size=(self.masks, 2))
+        """Masks (M, H, W) in [0, 1] for an image (C, H, W), at most ``together`` at a time, which changes none of them.
+
+        Of a volume (C, D, H, W) they are (M, D, H, W).
+        """
+        sides = image.shape[1:]
+        # A volume of one slice is an image: along that axis there is nothing to hide.
+        grid = [1 if side == 1 else self.grid for side in sides]
+        cell = [-(-side // count) for side, count in zip(sides, grid, strict=True)]
+        cells = rng.random((self.masks, *grid), dtype=np.float32) < self.probability
+        shifts = rng.integers(cell, size=(self.masks, len(sides)))
         # One cell more than the image has, so that it is covered wherever the mask is shifted to.
-        larger = ((self.grid + 1) * cell[0], (self.grid + 1) * cell[1])
+        larger = [(count + 1) * side for count, side in zip(grid, cell, strict=True)]
         for start in range(0, self.masks, together):
             part = slice(start, start + together)
             masks = upsample(torch.from_numpy(cells[part]).to(image)[:, None], larger)[:, 0]
             yield torch.stack(
-                [mask[y : y + height, x : x + width] for mask, (y, x) in zip(masks, shifts[part].tolist(), strict=True)]
+                [
+                    mask[tuple(slice(first, first + side) for first, side in zip(shift, sides, strict=True))]
+                    for mask, shift in zip(masks, shifts[part].tolist(), strict=True)
+                ]
             )

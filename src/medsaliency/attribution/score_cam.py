@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medsaliency.attribution.method import Sign, Signed, at_image_size, upsample, weighted_sum
+from medsaliency.attribution.method import Sign, Signed, at_image_size, weighted_sum
 from medsaliency.attribution.surrogate import Array, fit
+from medsaliency.model.grids import places, upsample
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -65,7 +66,7 @@ class ScoreCAM(Signed):
 
     def _weights(self, probe: Probe, index: int, activations: Tensor, rng: np.random.Generator | None) -> Tensor:
         """(K,) weights of one image's feature maps (K, h, w)."""
-        low, high = activations.amin(dim=(1, 2)), activations.amax(dim=(1, 2))
+        low, high = activations.flatten(1).amin(dim=1), activations.flatten(1).amax(dim=1)
         varied = (high > low).nonzero().flatten()
         black = probe.scores(torch.zeros_like(probe.images[index])[None], [index])
         scores = black.repeat(len(activations))
@@ -120,9 +121,9 @@ def masked_scores(probe: Probe, index: int, activations: Tensor) -> Tensor:
     image = probe.images[index]
     scores = [activations.new_empty(0)]
     for part in activations.split(probe.together):
-        masks = upsample(part[:, None], (image.shape[1], image.shape[2]))
+        masks = upsample(part[:, None], image.shape[1:])
         # Upsampling is linear, so the map's own extremes after it scale it to [0, 1].
-        floor, ceiling = masks.amin(dim=(2, 3), keepdim=True), masks.amax(dim=(2, 3), keepdim=True)
+        floor, ceiling = masks.amin(dim=places(masks), keepdim=True), masks.amax(dim=places(masks), keepdim=True)
         masks = (masks - floor) / (ceiling - floor).clamp(min=torch.finfo(masks.dtype).tiny)
         scores.append(probe.scores(masks * image, [index] * len(part)))
     return torch.cat(scores)

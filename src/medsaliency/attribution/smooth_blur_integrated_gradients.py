@@ -10,6 +10,7 @@ from torch import Tensor
 from medsaliency.attribution.blur_integrated_gradients import BlurPath, along_blur
 from medsaliency.attribution.method import PerPixel
 from medsaliency.attribution.strata import path_mean
+from medsaliency.model.grids import aligned
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -53,6 +54,6 @@ class SmoothBlurIntegratedGradients(PerPixel):
             sharper, at, blurrier = ((1 + self.max_sigma) ** places.to(copies.device) - 1).T
             pieces = torch.arange(len(own), device=copies.device)
             values = along_blur(probe, copies, pieces, own, BlurPath(at, sharper, blurrier), pieces)
-            return values / (places[:, 2] - places[:, 0])[:, None, None, None].to(copies)
+            return values / aligned(places[:, 2] - places[:, 0], copies).to(copies)
 
         return path_mean(probe, rngs, self.samples, self.noise, rate)

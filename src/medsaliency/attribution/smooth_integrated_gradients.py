@@ -8,6 +8,7 @@ from torch import Tensor
 
 from medsaliency.attribution.method import PerPixel
 from medsaliency.attribution.strata import path_mean
+from medsaliency.model.grids import aligned
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators, MedsaliencyError
 
@@ -49,7 +50,7 @@ class SmoothIntegratedGradients(PerPixel):
 
         def rate(copies: Tensor, own: list[int], places: Tensor) -> Tensor:
             difference = copies - self.baseline
-            position = places[:, 1, None, None, None].to(copies)
+            position = aligned(places[:, 1], copies).to(copies)
             return probe.gradients(self.baseline + position * difference, own)[1] * difference
 
         return path_mean(probe, rngs, self.samples, self.noise, rate, antithetic=self.antithetic)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medsaliency.attribution.method import groups
 from medsaliency.attribution.noise import noisy_copies
+from medsaliency.model.grids import aligned
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators
 
@@ -63,7 +64,7 @@ def path_mean(
         plan = [pilot if i in own else pilot[:0] for i in range(len(probe))]
         for where, signs, values in visits(plan, own[0]):
             sums.index_add_(0, where, values)
-            differences.index_add_(0, where, values * signs[:, None, None, None])
+            differences.index_add_(0, where, values * aligned(signs, values))
         counts = np.full((len(own), parts), len(pilot) // parts)
         norms = differences.flatten(1).norm(dim=1).unflatten(0, (len(own), parts)).cpu().double().numpy()
         for i, spreads in zip(own, norms, strict=True):
@@ -72,7 +73,7 @@ def path_mean(
         for where, _, values in visits(plan, own[0]):
             sums.index_add_(0, where, values)
         weights = torch.from_numpy(1 / (parts * counts)).to(sums)
-        found[own] = torch.einsum("np,npchw->nchw", weights, sums.unflatten(0, (len(own), parts)))
+        found[own] = torch.einsum("np,np...->n...", weights, sums.unflatten(0, (len(own), parts)))
     return found
 
 

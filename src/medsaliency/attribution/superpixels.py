@@ -23,7 +23,7 @@ def superpixels(image: Tensor, segments: int) -> Tensor:
     """Number (H, W) int64 of the superpixel of each pixel, from 0 on: SLIC (Achanta et al. 2012) over all channels.
 
     Args:
-        image: (C, H, W).
+        image: (C, H, W), or (C, D, H, W): then (D, H, W) numbers of supervoxels.
         segments: How many to aim at; there can be fewer.
     """
     from skimage.segmentation import slic  # slow to import

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medsaliency.attribution.method import Sign, Signed, at_image_size, weighted_sum
+from medsaliency.model.grids import places
 from medsaliency.model.probe import Probe
 from medsaliency.types import Generators
 
@@ -28,7 +29,8 @@ class XGradCAM(Signed):
         """Maps (N, H, W), at least 0; nothing is drawn."""
         del rngs
         activations, gradients = probe.features.activations, probe.features.gradients
-        mass = activations.sum(dim=(2, 3))
+        axes = places(activations)
+        mass = activations.sum(dim=axes)
         # A map without mass is zero everywhere (behind a ReLU), and then any weight will do.
-        weights = torch.where(mass != 0, (activations * gradients).sum(dim=(2, 3)) / mass, 0.0)
+        weights = torch.where(mass != 0, (activations * gradients).sum(dim=axes) / mass, 0.0)
         return at_image_size(probe, self.of_map(weighted_sum(activations, weights)))

@@ -173,7 +173,7 @@ def _upsample(coarse: FloatArray, size: int) -> FloatArray:
 
 def _cut(plane: str, cut_mm: float, rows: FloatArray, columns: FloatArray) -> FloatArray:
     """Sample the template's plane at ``cut_mm``: two neighboring slices, mixed linearly."""
-    volume, origin = _template()
+    volume, origin = template()
     axis, _, (row_axis, column_axis) = PLANES[plane]
     position = cut_mm - origin[axis]
     below = int(np.floor(position))
@@ -187,7 +187,7 @@ def _cut(plane: str, cut_mm: float, rows: FloatArray, columns: FloatArray) -> Fl
 
 
 @lru_cache(maxsize=1)
-def _template() -> tuple[FloatArray, tuple[float, float, float]]:
+def template() -> tuple[FloatArray, tuple[float, float, float]]:
     """The MNI152 T1 template (197, 233, 189) at 1 mm, in [0, 1], and the millimeters of its first voxel."""
     from nilearn.datasets import load_mni152_template
 

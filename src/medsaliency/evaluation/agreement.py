@@ -13,9 +13,9 @@ def agreement(a: FloatArray, b: FloatArray, lesion: BoolArray | None = None, *, 
     """How alike two maps of one image are.
 
     Args:
-        a: (H, W), by one model.
-        b: (H, W), by the other, of the same method, image and target.
-        lesion: (H, W) bool on the same pixels, or None where there is no mask.
+        a: (H, W) or (D, H, W), by one model.
+        b: By the other, of the same method, image and target.
+        lesion: Bool on the same pixels, or None where there is no mask.
         share: Of the pixels that Dice compares where there is no mask, in (0, 1); with one they are as many as the
             lesion has.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -38,16 +39,29 @@ def make_baseline(images: Tensor, baseline: Baseline, sigma: float = 1 / 14) -> 
     Args:
         images: (N, C, H, W) in display range.
         baseline: "mean", every channel's mean over the image; "blur", the image under a Gaussian; "black", zeros.
-        sigma: Width of the Gaussian as a share of the shorter side, above 0. The default is 16 pixels of 224.
+        sigma: Width of the Gaussian, the same along every axis, as a share of the :func:`shorter_side`, above 0. The
+            default is 16 pixels of 224.
 
     Returns:
         (N, C, H, W) float32.
     """
     if baseline == "mean":
-        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+        return images.mean(dim=tuple(range(2, images.ndim)), keepdim=True).expand_as(images)
     if baseline == "black":
         return torch.zeros_like(images)
-    width = sigma * min(images.shape[2:])
+    width = sigma * shorter_side(images.shape)
     # A border of zeros would darken the rim, and so tell where the image ends.
-    blurred = ndimage.gaussian_filter(images.cpu().numpy(), (0, 0, width, width), mode="nearest")
+    widths = (0, 0, *(width,) * (images.ndim - 2))
+    blurred = ndimage.gaussian_filter(images.cpu().numpy(), widths, mode="nearest")
     return torch.from_numpy(blurred).to(images)
+
+
+def shorter_side(shape: Sequence[int]) -> int:
+    """The shorter of H and W, by which widths and patches are measured; a volume's is that of its slices.
+
+    Not the shortest of three: a volume of few slices would then be blurred by a pixel or two, which hides nothing.
+
+    Args:
+        shape: (..., H, W).
+    """
+    return min(shape[-2:])

@@ -22,6 +22,8 @@ CELL = 8
 def reveal(image: FloatArray, start: IntArray, ranking: IntArray, counts: IntArray) -> FloatArray:
     """Show the start pixels, then the best-ranked ones, interpolating the rest at each step.
 
+    A volume (C, D, H, W) is shown slice by slice, see :func:`_reveal_volume`; the rest is said of images.
+
     Args:
         image: (C, H, W) float32, H and W at least 2.
         start: Flat indices of pixels known from the start; the four corners are always added.
@@ -35,19 +37,45 @@ def reveal(image: FloatArray, start: IntArray, ranking: IntArray, counts: IntArr
         ValueError: If the image is smaller than 2 x 2, ``counts`` do not ascend within the number of pixels, or a
             pixel's index lies outside the image.
     """
-    channels, height, width = image.shape
+    *_, height, width = image.shape
+    pixels = image[0].size
     if min(height, width) < 2:
         raise ValueError(f"expected an image of at least 2 x 2 pixels, got {height} x {width}")
     if len(counts) and (np.any(np.diff(counts) < 0) or counts[0] < 0 or counts[-1] > len(ranking)):
         raise ValueError(f"expected counts ascending from 0 to {len(ranking)}, got {counts.tolist()}")
     for name, indices in (("start", start), ("ranking", ranking)):
-        if len(indices) and not 0 <= indices.min() <= indices.max() < height * width:
+        if len(indices) and not 0 <= indices.min() <= indices.max() < pixels:
             raise ValueError(
-                f"expected {name} as flat indices from 0 to {height * width - 1} of an image of {height} x {width} "
-                f"pixels, got {indices.min()} to {indices.max()}"
+                f"expected {name} as flat indices from 0 to {pixels - 1} of an image of "
+                f"{' x '.join(map(str, image.shape[1:]))} pixels, got {indices.min()} to {indices.max()}"
             )
-    out = np.empty((1 + len(counts), channels, height, width), dtype=np.float32)
+    if image.ndim == 4:
+        return _reveal_volume(image, start, ranking, counts)
+    out = np.empty((1 + len(counts), *image.shape), dtype=np.float32)
     _reveal(np.ascontiguousarray(image, dtype=np.float32), start, ranking, counts, out)
+    return out
+
+
+def _reveal_volume(volume: FloatArray, start: IntArray, ranking: IntArray, counts: IntArray) -> FloatArray:
+    """Each slice (H, W) filled in from its own known pixels, in its plane, its four corners among them.
+
+    Pixels are chosen in the whole volume: of the first ``counts[t]`` of ``ranking`` each slice knows those that lie in
+    it. A tetrahedral Delaunay mesh would interpolate between slices too, but points of a grid lie on common spheres by
+    the hundred, slices are often further apart than pixels, and building it takes minutes. Costs the triangulations of
+    D images of (H, W).
+
+    Returns:
+        (1 + len(counts), C, D, H, W) float32.
+    """
+    size = volume.shape[2] * volume.shape[3]
+    out = np.empty((1 + len(counts), *volume.shape), dtype=np.float32)
+    owner = ranking // size
+    place = np.argsort(owner, kind="stable")  # slice after slice, in each the order of the ranking
+    bounds = np.searchsorted(owner[place], np.arange(volume.shape[1] + 1))
+    for i, plane in enumerate(volume.swapaxes(0, 1)):
+        own = place[bounds[i] : bounds[i + 1]]
+        first = start[start // size == i] - i * size
+        out[:, :, i] = reveal(plane, first, ranking[own] - i * size, np.searchsorted(own, counts))
     return out
 
 

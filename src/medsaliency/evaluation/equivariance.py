@@ -28,7 +28,8 @@ class Equivariance:
 
     Maps are compared with their sign, by rank correlation (consistency) and by the Dice coefficient of their highest
     pixels (overlap). Shifts go ``shift`` pixels down and right, and up and left, repeating the image's edge; a frame of
-    ``shift`` pixels is left out on all sides and both shifts are averaged. Costs three explanations.
+    ``shift`` pixels is left out on all sides and both shifts are averaged. Volumes are shifted along all three axes,
+    those of one slice like images. Costs three explanations.
 
     Args:
         shift: Pixels of the model's grid, at least 1.
@@ -72,10 +73,10 @@ class Equivariance:
         """
         del rngs
         check_maps("equivariance", probe, maps)
-        height, width = maps.shape[1:]
-        if 2 * self.shift >= min(height, width):
+        if 2 * self.shift >= min(maps.shape[-_shifted_axes(maps[0]) :]):
+            size = " x ".join(map(str, maps.shape[1:]))
             raise MedsaliencyError(
-                f"equivariance: expected a shift below half of the image's {height} x {width} pixels, got {self.shift}"
+                f"equivariance: expected a shift below half of the image's {size} pixels, got {self.shift}"
             )
         own = maps.detach().float().cpu()
         mirrored = explain_again("equivariance", explain, _moved(probe, probe.images.flip(-1)))
@@ -91,17 +92,24 @@ class Equivariance:
 
     def _shifted(self, probe: Probe, explain: Explain, own: Tensor) -> Iterator[Pair]:
         """For each shift the maps inside the frame, and the same places of the shifted images' maps."""
-        frame = self.shift
-        wide = F.pad(probe.images, (frame,) * 4, mode="replicate")
+        frame, axes = self.shift, _shifted_axes(own[0])
+        ends = (frame,) * (2 * axes) + (0,) * (2 * (own.ndim - 1 - axes))
+        wide = F.pad(probe.images, ends, mode="replicate")
         for by in (frame, -frame):
-            again = explain_again("equivariance", explain, _moved(probe, _window(wide, frame - by, frame)))
-            yield _window(own, frame, frame), _window(again, frame + by, frame)
+            again = explain_again("equivariance", explain, _moved(probe, _window(wide, frame - by, frame, axes)))
+            yield _window(own, frame, frame, axes), _window(again, frame + by, frame, axes)
 
 
-def _window(images: Tensor, start: int, frame: int) -> Tensor:
-    """What of (..., H, W) begins at ``start`` from the top and the left and is two frames smaller."""
-    height, width = images.shape[-2] - 2 * frame, images.shape[-1] - 2 * frame
-    return images[..., start : start + height, start : start + width]
+def _shifted_axes(saliency: Tensor) -> int:
+    """How many of the last axes of a map are shifted: all, but no slice out of a volume that has one."""
+    return saliency.ndim - (saliency.ndim == 3 and len(saliency) == 1)
+
+
+def _window(images: Tensor, start: int, frame: int, axes: int) -> Tensor:
+    """What of (..., H, W) begins at ``start`` on each of the last axes and is two frames smaller."""
+    for axis in range(-axes, 0):
+        images = images.narrow(axis, start, images.shape[axis] - 2 * frame)
+    return images
 
 
 def _moved(probe: Probe, images: Tensor) -> Probe:

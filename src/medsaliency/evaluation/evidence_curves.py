@@ -145,10 +145,30 @@ class EvidenceCurves:
 
 
 def moved(saliency: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """The map elsewhere: mirrored, turned (by half a turn where it is not square) and shifted around the edges."""
+    """The map elsewhere: mirrored, turned (by half a turn where it is not square) and shifted around the edges.
+
+    A volume's axes are mirrored, each or not, and those of one length change places, so that it is turned and mirrored
+    in every way that keeps its shape; then it is shifted along each of them. Of one slice it is an image.
+    """
+    if saliency.ndim == 3:
+        return _moved_slice(saliency, rng) if len(saliency) == 1 else _moved_volume(saliency, rng)
     turns = int(rng.integers(4)) if saliency.shape[0] == saliency.shape[1] else 2 * int(rng.integers(2))
     found = np.rot90(saliency, turns)
     if rng.integers(2):
         found = found[:, ::-1]
     shift = (int(rng.integers(saliency.shape[0])), int(rng.integers(saliency.shape[1])))
     return np.roll(found, shift, axis=(0, 1))
+
+
+def _moved_slice(volume: FloatArray, rng: np.random.Generator) -> FloatArray:
+    return moved(volume[0], rng)[None]
+
+
+def _moved_volume(volume: FloatArray, rng: np.random.Generator) -> FloatArray:
+    order = np.arange(volume.ndim)
+    for length in sorted(set(volume.shape)):
+        alike = np.flatnonzero(np.array(volume.shape) == length)
+        order[alike] = rng.permutation(alike)
+    mirrored = tuple(axis for axis in range(volume.ndim) if rng.integers(2))
+    shift = tuple(int(rng.integers(length)) for length in volume.shape)
+    return np.roll(np.flip(volume.transpose(order), mirrored), shift, axis=(0, 1, 2))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 from torch import Tensor
 
-from medsaliency.evaluation.baselines import Baseline, baselines_of, check_baseline
+from medsaliency.evaluation.baselines import Baseline, baselines_of, check_baseline, shorter_side
 from medsaliency.evaluation.metric import Scores, check_maps, check_rngs
 from medsaliency.evaluation.ranking import IntArray
 from medsaliency.model.probe import Probe
@@ -29,9 +29,9 @@ RESOLUTION = 1e-6
 class Infidelity:
     """How badly the map's sum over a hidden patch predicts by how much the score falls, and how the two correlate.
 
-    Square patches are hidden behind a baseline, one at a time, at places drawn for each image, the same for all maps.
-    What falls is the target's own score in float32 and not the probability: it is what the map explains, methods that
-    distribute it do so exactly for it, and a saturated probability does not move.
+    Square patches (of volumes: cubes) are hidden behind a baseline, one at a time, at places drawn for each image, the
+    same for all maps. What falls is the target's own score in float32 and not the probability: it is what the map
+    explains, methods that distribute it do so exactly for it, and a saturated probability does not move.
 
     ``infidelity`` is the mean squared error of the prediction, divided by that of a map of zeros. Maps have no common
     unit, so each is first multiplied by the number of at least 0 that serves it best: 0 says that falls are
@@ -43,7 +43,8 @@ class Infidelity:
 
     Args:
         samples: Patches of an image, at least 3.
-        patch: Side of the patch, a share of the image's shorter side, in (0, 1].
+        patch: Side of the patch, a share of the image's (or of a volume's slices') shorter side, in (0, 1]; a volume
+            of fewer slices than that has all of them in each patch.
         baseline: What stands in the patch; see :func:`~medsaliency.evaluation.baselines.make_baseline`.
         sigma: Width of the blur, a share of the shorter side, above 0.
 
@@ -91,27 +92,25 @@ class Infidelity:
         """
         check_maps("infidelity", probe, maps)
         check_rngs("infidelity", probe, rngs)
-        height, width = maps.shape[1:]
-        side = max(1, round(self.patch * min(height, width)))
-        corners = np.stack(
-            [rng.integers((height - side + 1, width - side + 1), size=(self.samples, 2)) for rng in rngs]
-        )
+        shape = np.array(maps.shape[1:])
+        sides = np.minimum(max(1, round(self.patch * shorter_side(maps.shape))), shape)
+        corners = np.stack([rng.integers(shape - sides + 1, size=(self.samples, len(shape))) for rng in rngs])
         key = (self, corners.tobytes())
-        scores = probe.once(key, lambda: self._hidden_scores(probe, corners, side))
+        scores = probe.once(key, lambda: self._hidden_scores(probe, corners, sides))
         found: Scores = {measure.name: [] for measure in self.measures}
         for saliency, own, places in zip(maps.cpu().numpy(), scores, corners, strict=True):
-            for name, score in zip(found, _compare(saliency, places, side, own), strict=True):
+            for name, score in zip(found, _compare(saliency, places, sides, own), strict=True):
                 found[name].append(score)
         return found
 
-    def _hidden_scores(self, probe: Probe, corners: IntArray, side: int) -> Floats:
+    def _hidden_scores(self, probe: Probe, corners: IntArray, sides: IntArray) -> Floats:
         """Scores (N, 1 + samples) of the whole images and of those with a patch hidden, by the images' own targets."""
         bases = baselines_of(probe, self.baseline, self.sigma)
         found = [probe.own_scores[:, None]]
         for at in range(0, self.samples, probe.together):
             part = corners[:, at : at + probe.together]
             hidden = [
-                probe.scores(hide(image, base, places, side), [i] * len(places), precise=True)
+                probe.scores(hide(image, base, places, sides), [i] * len(places), precise=True)
                 for i, (image, base, places) in enumerate(zip(probe.images, bases, part, strict=True))
             ]
             found.append(torch.stack(hidden))
@@ -119,41 +118,41 @@ class Infidelity:
         return together
 
 
-def hide(image: Tensor, base: Tensor, corners: IntArray, side: int) -> Tensor:
-    """Copies of an image, each with one square of it replaced.
+def hide(image: Tensor, base: Tensor, corners: IntArray, sides: IntArray) -> Tensor:
+    """Copies of an image, each with one patch of it replaced.
 
     Args:
         image: (C, H, W).
-        base: (C, H, W), what stands in the squares.
-        corners: (P, 2), row and column of each square's first pixel.
-        side: Of the squares, in pixels.
+        base: (C, H, W), what stands in the patches.
+        corners: (P, 2), row and column of each patch's first pixel; of volumes (P, 3).
+        sides: Of the patches along each axis, in pixels.
 
     Returns:
         (P, C, H, W).
     """
-    hidden = image.repeat(len(corners), 1, 1, 1)
-    for copy, (top, left) in zip(hidden, corners.tolist(), strict=True):
-        square = (slice(None), slice(top, top + side), slice(left, left + side))
-        copy[square] = base[square]
+    hidden = image.repeat(len(corners), *(1,) * image.ndim)
+    for copy, first, end in zip(hidden, corners.tolist(), (corners + sides).tolist(), strict=True):
+        patch = (slice(None), *map(slice, first, end))
+        copy[patch] = base[patch]
     return hidden
 
 
-def patch_sums(saliency: FloatArray, corners: IntArray, side: int) -> Floats:
-    """Sums (P,) of a map (H, W) over squares with the first pixels ``corners`` (P, 2)."""
-    squares = sliding_window_view(saliency, (side, side))[corners[:, 0], corners[:, 1]]
-    sums: Floats = squares.sum(axis=(1, 2), dtype=np.float64)
+def patch_sums(saliency: FloatArray, corners: IntArray, sides: IntArray) -> Floats:
+    """Sums (P,) of a map (H, W) over patches with the first pixels ``corners`` (P, 2); of volumes (P, 3)."""
+    patches = sliding_window_view(saliency, tuple(sides))[tuple(corners.T)]
+    sums: Floats = patches.sum(axis=tuple(range(1, patches.ndim)), dtype=np.float64)
     return sums
 
 
-def _compare(saliency: FloatArray, corners: IntArray, side: int, scores: Floats) -> tuple[Score, Score]:
-    """Infidelity and correlation of a map with scores (1 + P,), first the whole image's, then without each square."""
+def _compare(saliency: FloatArray, corners: IntArray, sides: IntArray, scores: Floats) -> tuple[Score, Score]:
+    """Infidelity and correlation of a map with scores (1 + P,), first the whole image's, then without each patch."""
     if not np.isfinite(saliency).all():
         return (Score.undefined("the map is not finite"),) * 2
     falls = scores[0] - scores[1:]
     rounding = RESOLUTION * float(np.abs(scores).max())
     if np.abs(falls).max() <= rounding:
         return (Score.undefined("no patch changes the score"),) * 2
-    sums = patch_sums(saliency, corners, side)
+    sums = patch_sums(saliency, corners, sides)
     return Score(scaled_infidelity(sums, falls)), _correlation(sums, falls, rounding)
 
 

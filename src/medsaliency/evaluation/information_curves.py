@@ -47,6 +47,7 @@ class InformationCurves:
 
     A start image shows a random ``start`` share of pixels and interpolates the rest linearly. Exactly
     ``round(fraction * H * W)`` of the map's highest pixels are added at each step (ties in a seeded random order).
+    A volume's pixels are chosen among all of its slices, and each slice is interpolated in its plane.
     Score and information are averaged over ``starts`` start images, then scaled so that the start is 0 and the whole
     image 1, and clipped to [0, 1]. The score is made monotone; the measure is the area under the line through the
     points.

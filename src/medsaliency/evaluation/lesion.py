@@ -12,8 +12,10 @@ from medsaliency.evaluation.metric import Scores
 from medsaliency.model.probe import Probe
 from medsaliency.types import BoolArray, FloatArray, Geometry, Score
 
+Pair = tuple[FloatArray, BoolArray]
+"""A finite map and a lesion on the same pixels, of which at least one is lesion and one is not."""
 Compare = Callable[[FloatArray, BoolArray], Score]
-"""Scores a finite map by a lesion on the same pixels, of which at least one is lesion and one is not."""
+"""Scores such a pair."""
 
 
 def score_lesions(probe: Probe, maps: Tensor, **measures: Compare) -> Scores:
@@ -30,17 +32,22 @@ def score_lesions(probe: Probe, maps: Tensor, **measures: Compare) -> Scores:
     Returns:
         For each measure one score an image.
     """
-    scores: Scores = {name: [] for name in measures}
-    for saliency, mask, geometry in zip(maps.cpu().numpy(), probe.lesions, probe.geometries, strict=True):
-        pair = _on_the_same_pixels(saliency, mask, geometry)
-        for name, measure in measures.items():
-            scores[name].append(pair if isinstance(pair, Score) else measure(*pair))
-    return scores
+    pairs = comparable(probe, maps)
+    return {
+        name: [pair if isinstance(pair, Score) else measure(*pair) for pair in pairs]
+        for name, measure in measures.items()
+    }
 
 
-def _on_the_same_pixels(
-    saliency: FloatArray, mask: Tensor | None, geometry: Geometry | None
-) -> tuple[FloatArray, BoolArray] | Score:
+def comparable(probe: Probe, maps: Tensor) -> list[Pair | Score]:
+    """What :func:`score_lesions` compares: each map with its lesion, or why they cannot be."""
+    return [
+        _on_the_same_pixels(saliency, mask, geometry)
+        for saliency, mask, geometry in zip(maps.cpu().numpy(), probe.lesions, probe.geometries, strict=True)
+    ]
+
+
+def _on_the_same_pixels(saliency: FloatArray, mask: Tensor | None, geometry: Geometry | None) -> Pair | Score:
     """The map and the lesion, or why they cannot be compared."""
     if mask is None:
         return Score.undefined("no lesion mask")

@@ -68,6 +68,6 @@ def _score(overlap: Callable[[BoolArray, BoolArray], float], saliency: FloatArra
     if saliency.min() == saliency.max():
         return Score.undefined("the map is constant")
     scaled = scale(saliency)
-    otsu = float(threshold_otsu(scaled))  # type: ignore[no-untyped-call]
+    otsu = float(threshold_otsu(scaled.ravel()))  # type: ignore[no-untyped-call]
     value, *curve = (overlap(scaled > threshold, lesion) for threshold in (otsu, *THRESHOLDS))
     return Score(value, curve=Curve(THRESHOLDS, tuple(curve)))

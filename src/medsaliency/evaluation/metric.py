@@ -17,7 +17,7 @@ def check_maps(metric: str, probe: Probe, maps: Tensor) -> None:
     """Make sure that there is one map an image, on its pixels.
 
     Raises:
-        MedsaliencyError: If the shape of ``maps`` is not (N, H, W) of the probe's images.
+        MedsaliencyError: If the shape of ``maps`` is not (N, H, W), or (N, D, H, W), of the probe's images.
     """
     expected = (len(probe), *probe.images.shape[2:])
     if tuple(maps.shape) != expected:
@@ -50,6 +50,19 @@ def check_display_range(metric: str, probe: Probe) -> None:
         )
 
 
+def check_plane(metric: str, probe: Probe) -> None:
+    """Make sure that images are no volumes.
+
+    Raises:
+        MedsaliencyError: If they are.
+    """
+    if probe.images.ndim != 4:
+        raise MedsaliencyError(
+            f"{metric}: expected images (N, C, H, W), got volumes of shape {tuple(probe.images.shape)}; it is defined "
+            "in the plane only, leave it out"
+        )
+
+
 class Metric(Protocol):
     """Scores maps: a frozen dataclass whose fields are its parameters. One computation may give several measures."""
 
@@ -58,10 +71,10 @@ class Metric(Protocol):
         """The measures it gives, in order."""
 
     def __call__(self, probe: Probe, maps: Tensor, rngs: Generators) -> Scores:
-        """Score (N, H, W) maps of the probe's N images.
+        """Score (N, H, W) maps of the probe's N images, or (N, D, H, W) of volumes.
 
         Args:
             probe: The images, targets, lesions and the classifier.
-            maps: (N, H, W); a higher value means more important. Signed maps are ranked with their sign.
+            maps: One an image; a higher value means more important. Signed maps are ranked with their sign.
             rngs: One generator an image, the same for every method, so that all meet the same random choices.
         """

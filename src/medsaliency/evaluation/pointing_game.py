@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from scipy import ndimage
 from torch import Tensor
 
-from medsaliency.evaluation.lesion import score_lesions
+from medsaliency.evaluation.lesion import comparable
 from medsaliency.evaluation.metric import Scores, check_maps
 from medsaliency.model.probe import Probe
-from medsaliency.types import BoolArray, FloatArray, Generators, Measure, MedsaliencyError, Score
+from medsaliency.types import BoolArray, FloatArray, Generators, Geometry, Measure, MedsaliencyError, Score
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,12 @@ class PointingGame:
     Where several pixels share the maximum the score is the share of them that hit, the expected result of picking one
     at random. Without a lesion it is undefined. Costs no model pass.
 
+    Distances in a volume are in millimeters, where it says how far its voxels are apart: slices often lie further from
+    each other than pixels. In an image they are in pixels.
+
     Args:
         tolerance: Distance to the lesion that still counts as a hit for ``pointing_game``, as a share of the image's
-            longer side, in [0, 1). The default is the original's 15 pixels on photographs of about 500.
+            longest side, in [0, 1). The default is the original's 15 pixels on photographs of about 500.
 
     Raises:
         MedsaliencyError: If ``tolerance`` is out of its range.
@@ -58,11 +61,21 @@ class PointingGame:
         """Two scores an image; nothing is drawn."""
         del rngs
         check_maps("pointing_game", probe, maps)
-        return score_lesions(probe, maps, hit_rate=_hit, pointing_game=self._close)
+        pairs = comparable(probe, maps)
+        return {
+            "hit_rate": [pair if isinstance(pair, Score) else _hit(*pair) for pair in pairs],
+            "pointing_game": [
+                pair if isinstance(pair, Score) else self._close(*pair, geometry)
+                for pair, geometry in zip(pairs, probe.geometries, strict=True)
+            ],
+        }
 
-    def _close(self, saliency: FloatArray, lesion: BoolArray) -> Score:
-        reach = self.tolerance * max(lesion.shape)
-        return _hit(saliency, ndimage.distance_transform_edt(~lesion) <= reach)
+    def _close(self, saliency: FloatArray, lesion: BoolArray, geometry: Geometry | None) -> Score:
+        apart = (1.0,) * lesion.ndim
+        if lesion.ndim == 3 and geometry is not None and geometry.spacing is not None:
+            apart = geometry.spacing
+        reach = self.tolerance * max(length * between for length, between in zip(lesion.shape, apart, strict=True))
+        return _hit(saliency, ndimage.distance_transform_edt(~lesion, sampling=apart) <= reach)
 
 
 def _hit(saliency: FloatArray, target: BoolArray) -> Score:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from medsaliency.evaluation.curve import FRACTIONS, check_curve, curve_measures, score_curves
 from medsaliency.evaluation.information import Uint8Image, amounts, eight_bit
-from medsaliency.evaluation.metric import Scores, check_display_range, check_maps, check_rngs
+from medsaliency.evaluation.metric import Scores, check_display_range, check_maps, check_plane, check_rngs
 from medsaliency.evaluation.threads import in_threads
 from medsaliency.model.probe import Probe
 from medsaliency.types import BoolArray, FloatArray, Generators, Measure, Score
@@ -28,6 +28,8 @@ class PublishedCurves:
     above a quantile of the map, so that a map with equal values shows more than the stated share. The others are
     interpolated as SciPy's ``griddata`` does, and every image is rounded to 8 bits. Costs ``len(fractions) + 2``
     forward passes a map.
+
+    Nothing was published for volumes, so they are refused: ``information_curves`` has a form for them.
 
     An image is undefined, with its reason, where the start scores no lower or carries no less information than the
     whole, where the whole scores below ``minimum``, or where the map is not finite.
@@ -60,10 +62,11 @@ class PublishedCurves:
         """Six scores an image, each with its curve. Each generator draws the start pixels.
 
         Raises:
-            MedsaliencyError: If an image leaves [0, 1], so that its 8-bit form is not defined, or there is not one map
-                and one generator an image.
+            MedsaliencyError: If an image leaves [0, 1], so that its 8-bit form is not defined, is a volume, or there is
+                not one map and one generator an image.
         """
         check_maps("published_curves", probe, maps)
+        check_plane("published_curves", probe)
         check_rngs("published_curves", probe, rngs)
         check_display_range("published_curves", probe)
         scores: Scores = {measure.name: [] for measure in self.measures}

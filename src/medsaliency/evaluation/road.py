@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,8 @@ class ROAD:
     shape of what was removed for a network to read. Probabilities are averaged over the shares. The noise of an image
     is the same for all maps and shares.
 
-    Costs ``2 * len(fractions)`` forward passes a map, and as many linear systems a channel on the CPU.
+    Costs ``2 * len(fractions)`` forward passes a map, and as many linear systems a channel on the CPU. A volume's are
+    large.
 
     Args:
         fractions: Shares of the pixels removed, ascending in (0, 1).
@@ -88,8 +90,7 @@ class ROAD:
                 f"road: expected fractions that leave a pixel to impute the others from, got {self.fractions[-1]} of "
                 f"{pixels} pixels; give smaller ones"
             )
-        height, width = maps.shape[1:]
-        weights = probe.once(("road", height, width), lambda: grid_laplacian(height, width))
+        weights = probe.once(("road", *maps.shape[1:]), lambda: grid_laplacian(*maps.shape[1:]))
         images, saliency = probe.images.cpu().numpy(), maps.cpu().numpy()
 
         threads = ThreadpoolController()
@@ -101,7 +102,7 @@ class ROAD:
 
         found = class_probabilities(probe, show, 2 * len(shares))
         own = found[torch.arange(len(probe)), :, probe.targets].double().cpu().numpy()
-        finite = np.isfinite(saliency).all(axis=(1, 2))
+        finite = np.isfinite(saliency).reshape(len(saliency), -1).all(axis=1)
         scores: Scores = {measure.name: [] for measure in self.measures}
         for (most, least), defined in zip(own.reshape(len(probe), 2, -1), finite, strict=True):
             curves = {"road": (least - most) / 2, "road_most": most, "road_least": least}
@@ -115,7 +116,7 @@ class ROAD:
         """The image (2 T, C, H, W) without the map's best pixels, then without its worst, at each share."""
         noise = self.noise * rng.standard_normal(image.shape, dtype=np.float32)  # drawn first: the same for all maps
         place = places(rank(saliency, rng)).reshape(saliency.shape)
-        many = counts(self.fractions, place.size)[:, None, None]
+        many = counts(self.fractions, place.size).reshape(-1, *(1,) * place.ndim)
         removed = np.concatenate([place < many, place >= place.size - many])
         return np.stack([np.where(mask, impute(image, mask, weights) + noise, image) for mask in removed])
 
@@ -124,17 +125,25 @@ def _mean(shares: NDArray[np.float64], values: NDArray[np.float64]) -> Score:
     return Score(float(values.mean()), curve=Curve(tuple(shares.tolist()), tuple(values.tolist())))
 
 
-def grid_laplacian(height: int, width: int) -> sparse.csr_array:
+def grid_laplacian(*sides: int) -> sparse.csr_array:
     """By what each pixel differs from its neighbors: (H W, H W), the Laplacian of the grid as a graph.
 
-    A direct neighbor has the weight 1/6 and a diagonal one 1/12. On the rim, where some are missing, the weights of the
-    others are the whole.
+    A direct neighbor has the weight 1/6 and a diagonal one 1/12. Of the 26 in a volume those that share a face have
+    4/56, an edge 2/56, a corner 1/56: half as much for each axis along which they differ more, as in the plane. On the
+    rim, where some are missing, the weights of the others are the whole.
+
+    Args:
+        sides: (H, W) or (D, H, W); one slice has the neighbors of an image.
     """
 
     def along(size: int) -> sparse.dia_array:
         return sparse.diags_array([1.0, 2.0, 1.0], offsets=[-1, 0, 1], shape=(size, size))
 
-    around = sparse.csr_array(sparse.kron(along(height), along(width)) / 12)
+    sides = sides[1:] if len(sides) == 3 and sides[0] == 1 else sides
+    weights: Any = along(sides[0])
+    for size in sides[1:]:
+        weights = sparse.kron(weights, along(size))
+    around = sparse.csr_array(weights / (4 ** len(sides) - 2 ** len(sides)))
     around.setdiag(0)
     return sparse.csr_array(sparse.diags_array(around.sum(axis=1)) - around)
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from medsaliency.model import folding
-from medsaliency.model.checks import check_images, check_logits, per_channel
-from medsaliency.model.execution import NUMBERS, Execution, Tail, over_micro_batches
+from medsaliency.model.checks import check_axes, check_images, check_logits, check_size, per_channel
+from medsaliency.model.execution import NUMBERS, Execution, Tail, over_micro_batches, serving
+from medsaliency.model.grids import pixels
 from medsaliency.model.hooks import capture, layer_of, replace
 from medsaliency.model.layers import Layer, describe_layers, find_target_layer
 from medsaliency.model.passes import Choose, Features, Pass
@@ -25,6 +26,8 @@ from medsaliency.model.targets import Target, Targets, as_targets, score
 from medsaliency.types import MedsaliencyError, nearest
 
 Output = Literal["softmax", "sigmoid", "single_logit"]
+Size = int | tuple[int, int, int]
+"""Of the images that a module was trained for: a side in pixels, or (D, H, W) of a volume."""
 T = TypeVar("T")
 
 
@@ -42,7 +45,7 @@ class Classifier:
         mean: Subtracted from the image, one value or one a channel.
         std: Divides it then, one value or one a channel, above zero.
         channels: C of the module's input.
-        size: H and W the module was trained for; None where any will do.
+        size: H and W the module was trained for, or (D, H, W) of volumes; None where any will do.
         output: "softmax" for exclusive classes, "sigmoid" for independent ones, "single_logit" for a yes or no.
         target_layer: Dotted name of the layer whose feature maps CAM methods read; None finds it by tracing the
             first batch (see :func:`medsaliency.model.layers.find_target_layer`).
@@ -51,8 +54,8 @@ class Classifier:
         name: Of the architecture, for reports.
 
     Raises:
-        MedsaliencyError: If ``output``, ``std``, ``batch_size`` or the number of classes cannot be right, or if
-            ``target_layer`` is not a layer of the module (the nearest names are shown).
+        MedsaliencyError: If ``output``, ``std``, ``size``, ``batch_size`` or the number of classes cannot be right, or
+            if ``target_layer`` is not a layer of the module (the nearest names are shown).
 
     Example:
         >>> import torch
@@ -62,6 +65,9 @@ class Classifier:
         torch.Size([3, 2])
     """
 
+    differentiable = True
+    """Whether it gives gradients and layers, or scores only."""
+
     def __init__(
         self,
         module: nn.Module,
@@ -70,7 +76,7 @@ class Classifier:
         mean: float | Sequence[float] = 0.0,
         std: float | Sequence[float] = 1.0,
         channels: int = 1,
-        size: int | None = None,
+        size: Size | None = None,
         output: Output = "softmax",
         target_layer: str | None = None,
         batch_size: int = 32,
@@ -84,7 +90,10 @@ class Classifier:
             )
         if output == "single_logit" and len(classes) != 2:
             raise MedsaliencyError(f"classifier: a single logit has 2 classes (below, above), got {len(classes)}")
-        execution = Execution(batch_size=batch_size)
+        check_size(size)
+        # Which format is faster for volumes depends on the network: the plain one, until tuning measures both.
+        volumes = any(values.ndim == 5 for values in module.parameters())
+        execution = Execution(batch_size, "contiguous" if volumes else "channels_last")
         if target_layer is not None:
             layer_of(module, target_layer)
         first = next(module.parameters(), None)
@@ -108,14 +117,14 @@ class Classifier:
         """Name of the layer that CAM methods read, found once by tracing one image of ``images`` (N, C, H, W)."""
         if self._target_layer is None:
             self.logits(images[:1])
-            with self._serving(), torch.no_grad():
+            with serving(self.module), torch.no_grad():
                 self._target_layer = find_target_layer(self.module, self.prepare(images[:1]))
         return self._target_layer
 
     def describe_layers(self, images: Tensor) -> list[Layer]:
         """Layers that CAM methods could read, which of them tracing one of ``images`` (N, C, H, W) chooses, and why."""
         self.logits(images[:1])
-        with self._serving(), torch.no_grad():
+        with serving(self.module), torch.no_grad():
             return describe_layers(self.module, self.prepare(images[:1]))
 
     def use_layer(self, name: str) -> None:
@@ -153,7 +162,7 @@ class Classifier:
             self._plan = folding.NOTHING
         if self._plan is None:
             self.logits(images[:1])
-            with self._serving():
+            with serving(self.module):
                 self._plan = folding.plan(self.module, self.prepare(images[:1]))
         other = copy(self)
         other._unfolded = self
@@ -161,7 +170,8 @@ class Classifier:
             low = "bfloat16" in (self.execution.precision, self.execution.gradient_precision)
         if self._plan.folds or (self._plan.head and low):
             with suppress(RuntimeError):  # a module that holds tensors of a pass cannot be copied
-                other.module = folding.apply(self.module, self._plan).to(memory_format=self.execution.format)
+                other.module = folding.apply(self.module, self._plan)
+                self.execution.arrange(other.module)
         return other
 
     @property
@@ -177,7 +187,7 @@ class Classifier:
     @execution.setter
     def execution(self, execution: Execution) -> None:
         self._execution = execution
-        self.module.to(memory_format=execution.format)
+        execution.arrange(self.module)
 
     @property
     def batch_size(self) -> int:
@@ -202,7 +212,7 @@ class Classifier:
         """
         check_images(images, self.channels)
         low = self.execution.precision == "bfloat16" and not precise
-        with self._serving(), torch.no_grad():
+        with serving(self.module), torch.no_grad():
             return torch.cat(self._each(images, lambda part: self._forward(images[part], low=low)))
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -226,7 +236,7 @@ class Classifier:
         check_images(images, self.channels)
         wanted = self.as_targets(targets, len(images))
         low = self.execution.precision == "bfloat16" and not precise
-        with self._serving(), torch.no_grad():
+        with serving(self.module), torch.no_grad():
             parts = self._each(images, lambda part: self.score(wanted[part], self._forward(images[part], low=low)))
         return torch.cat(parts)
 
@@ -243,7 +253,7 @@ class Classifier:
         def score_of(target: Target) -> Callable[[Tensor], Tensor]:
             return lambda images: own.score([target] * len(images), own._forward(images))
 
-        with own._serving():
+        with serving(own.module):
             yield [Scorer(own.module, score_of(target)) for target in targets]
 
     def scores_from_layer(self, image: Tensor, activations: Tensor, target: Target | int) -> Tensor:
@@ -263,10 +273,10 @@ class Classifier:
 
         def run(part: Tensor, copies: int) -> Tensor:
             with replace(self.module, layer, part):
-                given = image.expand(copies, -1, -1, -1)
+                given = image.expand(copies, *image.shape[1:])
                 return self.score([wanted] * len(part), self._forward(given, rows=len(part)))
 
-        with self._serving(), torch.no_grad():
+        with serving(self.module), torch.no_grad():
             whole = run(activations[:2], len(activations[:2]))
             try:
                 alone = bool(torch.allclose(run(activations[:2], 1), whole, rtol=1e-3, atol=1e-4))
@@ -276,8 +286,7 @@ class Classifier:
                 tail = Tail(max(1, NUMBERS // activations[0].numel()), self.device)
                 parts = over_micro_batches(tail, len(activations), 1, lambda part: run(activations[part], 1))
             else:
-                pixels = image.shape[2] * image.shape[3]
-                parts = self._each(activations, lambda part: run(activations[part], len(activations[part])), pixels)
+                parts = self._each(activations, lambda part: run(activations[part], len(activations[part])), image)
         return torch.cat(parts)
 
     def input_gradients(self, images: Tensor, targets: Targets) -> Tensor:
@@ -329,7 +338,7 @@ class Classifier:
             own = targets if wanted is None else wanted[part]
             return self._backward_once(images[part], own, layer, to_input, low)
 
-        with self._serving():
+        with serving(self.module):
             return Pass.joined(self._each(images, run))
 
     def _backward_once(
@@ -356,20 +365,22 @@ class Classifier:
             Features(kept[0].detach().float(), gradients[-1].float()) if layer is not None else None,
         )
 
-    def _each(self, items: Tensor, run: Callable[[slice], T], pixels: int | None = None) -> list[T]:
-        """What ``run`` gives for each micro-batch of ``items``."""
-        return over_micro_batches(self, len(items), pixels or items.shape[-2] * items.shape[-1], run)
+    def _each(self, items: Tensor, run: Callable[[slice], T], images: Tensor | None = None) -> list[T]:
+        """What ``run`` gives for each micro-batch of ``items``, which are images, or stand for some of that size."""
+        return over_micro_batches(self, len(items), pixels(items if images is None else images), run)
 
     def prepare(self, images: Tensor) -> Tensor:
         """What the module is given for (N, C, H, W) images in display range: normalized, on its device."""
         images = images.to(self.device, torch.float32)
-        return ((images - self.mean) / self.std).contiguous(memory_format=self.execution.format)
+        mean, std = (values.reshape(-1, *(1,) * (images.ndim - 2)) for values in (self.mean, self.std))
+        return ((images - mean) / std).contiguous(memory_format=self.execution.format(images.ndim))
 
     def _run(self, prepared: Tensor, kept: list[Tensor], low: bool) -> object:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             try:
                 return self.module(prepared)
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
+                check_axes(self.module, prepared)
                 if self.execution.memory_format == "contiguous" or "view size is not compatible" not in str(error):
                     raise
             # The module flattens feature maps with `view`, which only the plain memory format allows: stay with that.
@@ -385,16 +396,3 @@ class Classifier:
         width = 1 if self.output == "single_logit" else len(self.classes)
         found = check_logits(logits, len(images) if rows is None else rows, width, self.classes, self.output)
         return torch.cat([-found, found], dim=1) if self.output == "single_logit" else found
-
-    @contextmanager
-    def _serving(self) -> Iterator[None]:
-        """Eval mode for the whole module, and every submodule's own mode back afterwards."""
-        training = [module for module in self.module.modules() if module.training]
-        self.module.eval()
-        try:
-            # On CUDA a convolution would otherwise be rounded to TF32, and its algorithm chosen by a stopwatch.
-            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-                yield
-        finally:
-            for module in training:
-                module.training = True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, get_args
 
 import torch
+from torch import Tensor, nn
 
 from medsaliency.types import MedsaliencyError
 
@@ -16,8 +18,8 @@ Precision = Literal["float32", "bfloat16"]
 PIXELS = {"cpu": 2**19, "cuda": 2**23}
 """Most pixels of a micro-batch by kind of device: what bounds the memory of a pass.
 
-On a CPU 10 images of 224 x 224, beyond which feature maps leave its caches and each image takes longer; on a GPU 167,
-and 8 of 1024 x 1024.
+On a CPU 10 images of 224 x 224, beyond which feature maps leave its caches and each image takes longer, or 2 volumes of
+64 x 64 x 64; on a GPU 167 such images, 8 of 1024 x 1024, or 32 such volumes.
 """
 
 
@@ -27,7 +29,7 @@ class Execution:
 
     Args:
         batch_size: Most images in a pass.
-        memory_format: "channels_last", mostly faster, or "contiguous".
+        memory_format: "channels_last", mostly faster for images and less often for volumes, or "contiguous".
         precision: Of the forward passes by which a method scores many variants of an image: "float32" or "bfloat16"
             (never of a prediction, a metric, or a method of a single pass).
         gradient_precision: Likewise of the forward and backward passes of which a method takes a mean. Gradients suffer
@@ -52,10 +54,19 @@ class Execution:
                 f"{get_args(Precision)}, got {self}"
             )
 
-    @property
-    def format(self) -> torch.memory_format:
-        """The memory format as torch names it."""
-        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+    def format(self, axes: int) -> torch.memory_format:
+        """The memory format as torch names it, of a tensor of 4 axes (images, and their layers' weights) or of 5."""
+        if self.memory_format == "contiguous":
+            return torch.contiguous_format
+        return torch.channels_last_3d if axes == 5 else torch.channels_last
+
+    def arrange(self, module: nn.Module) -> None:
+        """Bring a module's weights into the memory format, their values untouched."""
+
+        def arranged(values: Tensor) -> Tensor:
+            return values.to(memory_format=self.format(values.ndim)) if values.ndim in (4, 5) else values
+
+        module._apply(arranged)  # `module.to` knows one format, and refuses it for weights of another number of axes
 
 
 NUMBERS = 2**22
@@ -76,7 +87,7 @@ class _Adapts(Protocol):
 
 
 def most_images(device: torch.device, pixels: int) -> int:
-    """Images of ``pixels`` each (H times W) that :data:`PIXELS` allows in one pass, at least one."""
+    """Images of ``pixels`` each (H times W, of volumes times D) that :data:`PIXELS` allows in one pass, at least one."""
     return max(1, PIXELS.get(device.type, PIXELS["cpu"]) // pixels)
 
 
@@ -86,7 +97,7 @@ def over_micro_batches(owner: _Adapts, count: int, pixels: int, run: Callable[[s
     Args:
         owner: Its ``batch_size`` bounds a slice, as :func:`most_images` does, and is lowered where memory runs out.
         count: Images in all.
-        pixels: H times W of one.
+        pixels: H times W of one; of a volume D times H times W.
         run: Called with each slice in turn.
 
     Returns:
@@ -114,6 +125,20 @@ def over_micro_batches(owner: _Adapts, count: int, pixels: int, run: Callable[[s
             continue
         start += size
     return found
+
+
+@contextmanager
+def serving(module: nn.Module) -> Iterator[None]:
+    """Eval mode for the whole module, and every submodule's own mode back afterwards."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        # On CUDA a convolution would otherwise be rounded to TF32, and its algorithm chosen by a stopwatch.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

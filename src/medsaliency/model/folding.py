@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+NORMALIZATIONS = (nn.BatchNorm2d, nn.BatchNorm3d)
 CLOSE = 1e-3
 """Largest change of a logit, relative to the largest logit, that rounding may explain."""
 
@@ -77,7 +79,7 @@ def apply(module: nn.Module, found: Plan) -> nn.Module:
     layers = {name: layer for name, layer in copy.named_modules() if _plain(layer)}
     for convolution, normalization in found.folds:
         before, after = layers.get(convolution), layers.get(normalization)
-        if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+        if isinstance(before, CONVOLUTIONS) and isinstance(after, NORMALIZATIONS):
             _replace(copy, convolution, fuse_conv_bn_eval(before, after).requires_grad_(False))
             _replace(copy, normalization, _rest(after))
     if found.head is not None and found.head in layers:
@@ -116,7 +118,7 @@ def _trace(module: nn.Module, example: Tensor) -> Plan:
 
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
             runs[name] = runs.get(name, 0) + 1
-            if isinstance(layer, nn.BatchNorm2d) and inputs:
+            if isinstance(layer, NORMALIZATIONS) and inputs:
                 given = (inputs[0], inputs[0]._version)
                 pairs.extend((before, name) for before, kept in put_out.items() if _same(kept, given))
             elif isinstance(output, Tensor):
@@ -140,13 +142,13 @@ def _same(one: tuple[Tensor, int], other: tuple[Tensor, int]) -> bool:
 def _plain(layer: nn.Module) -> bool:
     """Whether it is nothing but a linear layer, a convolution or a batch normalization."""
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return (type(layer) in (nn.Linear, nn.Conv2d) or _is_normalization(layer)) and not any(hooks)
+    return (type(layer) in (nn.Linear, *CONVOLUTIONS) or _is_normalization(layer)) and not any(hooks)
 
 
 def _is_normalization(layer: nn.Module) -> bool:
     from timm.layers.norm_act import BatchNormAct2d  # slow to import
 
-    return type(layer) in (nn.BatchNorm2d, BatchNormAct2d) and layer.running_mean is not None
+    return type(layer) in (*NORMALIZATIONS, BatchNormAct2d) and layer.running_mean is not None
 
 
 def _with_other_weights(module: nn.Module) -> nn.Module:
@@ -169,7 +171,7 @@ def _with_other_weights(module: nn.Module) -> nn.Module:
 
 def _rest(normalization: nn.Module) -> nn.Module:
     """What a layer does after it has normalized: timm's brings its activation along."""
-    if type(normalization) is nn.BatchNorm2d:
+    if type(normalization) in NORMALIZATIONS:
         return nn.Identity()
     return nn.Sequential(normalization.get_submodule("drop"), normalization.get_submodule("act"))
 

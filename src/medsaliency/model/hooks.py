@@ -1,4 +1,8 @@
-"""Reading and replacing what a layer puts out, for the length of one call; the module is left as it was found."""
+"""Reading and replacing what a layer puts out, for the length of one call; the module is left as it was found.
+
+Feature maps are (N, K, h, w) here, or (N, K, d, h, w) for volumes, whatever the layer makes of them: see
+:mod:`medsaliency.model.tokens`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from medsaliency.model.tokens import Layout, Layouts, may_be_tokens
 from medsaliency.types import MedsaliencyError, nearest
 
 
@@ -25,7 +30,9 @@ def layer_of(module: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def capture(module: nn.Module, layer: str | None, *, leaf: bool = False) -> Iterator[list[Tensor]]:
-    """Keep what ``layer`` puts out, one tensor a call of it; nothing where ``layer`` is None.
+    """Keep the feature maps that ``layer`` puts out, one tensor a call of it; nothing where ``layer`` is None.
+
+    Of a transformer's tokens the patches are kept, on their grid; class and register tokens pass by.
 
     Args:
         module: Has the layer.
@@ -35,13 +42,16 @@ def capture(module: nn.Module, layer: str | None, *, leaf: bool = False) -> Iter
     """
     kept: list[Tensor] = []
 
-    def keep(output: Tensor) -> Tensor:
+    def keep(output: Tensor, layout: Layout) -> Tensor:
         if leaf:
-            output = output.detach().requires_grad_()
+            output = output.detach()
+        maps = layout.to_maps(output)
+        if leaf:
+            maps.requires_grad_()
             torch.set_grad_enabled(True)
-        kept.append(output)
+        kept.append(maps)
         # The next module may write into what it is given (an in-place ReLU does): it gets a copy.
-        return output.clone()
+        return layout.from_maps(maps.clone(), output)
 
     with _hooked(module, layer, keep):
         yield kept
@@ -49,40 +59,67 @@ def capture(module: nn.Module, layer: str | None, *, leaf: bool = False) -> Iter
 
 @contextmanager
 def replace(module: nn.Module, layer: str, activations: Tensor) -> Iterator[None]:
-    """Let ``layer`` put out ``activations`` (n, K, h, w) and compute nothing itself.
+    """Let ``layer`` put out the feature maps ``activations`` (n, K, h, w).
 
-    A layer that holds all that comes before it (the body of a network, say) then costs nothing.
+    In a convolutional network the layer computes nothing itself. One that holds all that comes before it (the body of
+    a network, say) then costs nothing. In a network whose layers may put out tokens it runs, for the tokens in front of
+    the patches stay as they are.
     """
     replaced = layer_of(module, layer)
     before = vars(replaced).get("forward")  # of this very layer, where somebody has put one there
+    own = replaced.forward
+    runs, layouts = may_be_tokens(module), Layouts(module)
 
-    def forward(*_inputs: object, **_more: object) -> Tensor:
-        return activations.clone()  # the next module may write into what it is given
+    with _watched(module) as given:
 
-    replaced.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del replaced.forward
-        else:
-            replaced.forward = before
+        def forward(*inputs: object, **more: object) -> Tensor:
+            # The next module may write into what it is given.
+            if not runs:
+                return activations.clone()
+            output = own(*inputs, **more)
+            return layouts.of(layer, output, given()).from_maps(activations.clone(), output)
+
+        replaced.forward = forward
+        try:
+            yield
+        finally:
+            if before is None:
+                del replaced.forward
+            else:
+                replaced.forward = before
 
 
 @contextmanager
-def _hooked(module: nn.Module, layer: str | None, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def _hooked(module: nn.Module, layer: str | None, change: Callable[[Tensor, Layout], Tensor]) -> Iterator[None]:
     if layer is None:
         yield
         return
+    layouts = Layouts(module)
+    with _watched(module) as given:
 
-    def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor:
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise MedsaliencyError(f"layer {layer!r}: expected feature maps (N, K, h, w), got {got}; choose another")
-        return change(output)
+        def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor:
+            layout = layouts.of(layer, output, given())
+            assert isinstance(output, Tensor)  # noqa: S101 - or it had no layout
+            return change(output, layout)
 
-    handle = layer_of(module, layer).register_forward_hook(hook)
+        handle = layer_of(module, layer).register_forward_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+@contextmanager
+def _watched(module: nn.Module) -> Iterator[Callable[[], tuple[int, ...] | None]]:
+    """What tells the shape of the images that the module was given last; None before it ran."""
+    shapes: list[tuple[int, ...]] = []
+
+    def note(_module: nn.Module, inputs: tuple[object, ...]) -> None:
+        if inputs and isinstance(inputs[0], Tensor):
+            shapes[:] = [tuple(inputs[0].shape)]
+
+    handle = module.register_forward_pre_hook(note)
     try:
-        yield
+        yield lambda: shapes[0] if shapes else None
     finally:
         handle.remove()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.execution import most_images
+from medsaliency.model.grids import pixels
 from medsaliency.model.passes import Features, Pass
 from medsaliency.model.targets import Logit, Target, Targets
 from medsaliency.types import Geometry, MedsaliencyError
@@ -29,7 +30,8 @@ class Probe:
         images: (N, C, H, W) float32 in display range.
         targets: What is explained of each image: class indices or target objects
             (:mod:`medsaliency.model.targets`); None explains the predicted class.
-        lesions: One (H, W) bool tensor or None an image, for metrics that compare with the truth; None for no masks.
+        lesions: One (H, W) bool tensor, of a volume (D, H, W), or None an image, for metrics that compare with the
+            truth; None for no masks.
         geometries: The way back to each image's native pixels. Where given, lesions are on native pixels, each of its
             geometry's ``native_size``.
 
@@ -125,8 +127,7 @@ class Probe:
     @property
     def together(self) -> int:
         """Images of this size that go into one pass: how many copies or masks a method makes at a time."""
-        height, width = self.images.shape[2:]
-        return min(self.classifier.batch_size, most_images(self.classifier.device, height * width))
+        return min(self.classifier.batch_size, most_images(self.classifier.device, pixels(self.images)))
 
     @property
     def own_scores(self) -> Tensor:

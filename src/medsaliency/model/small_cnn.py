@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 
-class _Block(nn.Module):
-    """Two 3x3 convolutions with a shortcut; the first may halve the grid."""
+@dataclass(frozen=True)
+class Layers:
+    """The layers that differ between a network of images and one of volumes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    convolution: type[nn.Conv2d | nn.Conv3d]
+    normalization: type[nn.BatchNorm2d | nn.BatchNorm3d]
+    pooling: type[nn.MaxPool2d | nn.MaxPool3d]
+    average: type[nn.AdaptiveAvgPool2d | nn.AdaptiveAvgPool3d]
+
+
+class _Block(nn.Module):
+    """Two convolutions of 3 pixels a side with a shortcut; the first may halve the grid."""
+
+    def __init__(self, layers: Layers, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Identity() if inputs == outputs and stride == 1 else nn.Conv2d(inputs, outputs, 1, stride)
+        self.conv1 = layers.convolution(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = layers.normalization(outputs)
+        self.conv2 = layers.convolution(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = layers.normalization(outputs)
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else layers.convolution(inputs, outputs, 1, stride)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,15 +49,21 @@ class SmallCNN(nn.Module):
         channels: C of the input.
     """
 
+    layers: ClassVar = Layers(nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
+
     def __init__(self, classes: int, channels: int = 1) -> None:
         super().__init__()
+        layers = self.layers
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, 16, 5, 2, 2, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)
+            layers.convolution(channels, 16, 5, 2, 2, bias=False),
+            layers.normalization(16),
+            nn.ReLU(),
+            layers.pooling(2),
         )
-        self.stage1 = _Block(16, 32, 1)
-        self.stage2 = _Block(32, 64, 2)
-        self.stage3 = _Block(64, 64, 1)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+        self.stage1 = _Block(layers, 16, 32, 1)
+        self.stage2 = _Block(layers, 32, 64, 2)
+        self.stage3 = _Block(layers, 64, 64, 1)
+        self.head = nn.Sequential(layers.average(1), nn.Flatten(), nn.Linear(64, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to logits (N, K)."""

@@ -29,7 +29,7 @@ class Training:
         learning_rate: Peak of the cycle.
         weight_decay: AdamW's, on weights of two or more dimensions.
         label_smoothing: Share of the label spread over all classes.
-        flip: Mirror left to right with probability 0.5. Not for tasks where the side matters.
+        flip: Mirror left to right (the last axis) with probability 0.5. Not for tasks where the side matters.
         rotation: Degrees, at most, either way.
         zoom: Relative, at most, either way.
         shift: Share of the image's side, at most, either way.
@@ -175,7 +175,7 @@ def _batches(count: int, how: Training, steps: int) -> Iterator[tuple[Tensor, to
 def augment(images: Tensor, how: Training, draw: torch.Generator) -> Tensor:
     """Mirror, rotate, zoom and shift each image by its own small amount, (N, C, H, W) to the same shape.
 
-    What comes in from outside is black.
+    A volume is rotated about its first axis. What comes in from outside is black.
     """
     count = len(images)
 
@@ -187,9 +187,16 @@ def augment(images: Tensor, how: Training, draw: torch.Generator) -> Tensor:
     shift_x, shift_y = uniform(2 * how.shift), uniform(2 * how.shift)
     mirror = torch.where(torch.rand(count, generator=draw) < 0.5, -1.0, 1.0) if how.flip else torch.ones(count)
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    matrix = torch.stack(
-        [torch.stack([cos * mirror, -sin, shift_x], dim=1), torch.stack([sin * mirror, cos, shift_y], dim=1)], dim=1
-    ).to(images.device)
+    if images.ndim == 5:
+        zero = torch.zeros(count)
+        rows = [
+            [cos * mirror, -sin, zero, shift_x],
+            [sin * mirror, cos, zero, shift_y],
+            [zero, zero, 1 / zoom, uniform(2 * how.shift)],
+        ]
+    else:
+        rows = [[cos * mirror, -sin, shift_x], [sin * mirror, cos, shift_y]]
+    matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1).to(images.device)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
 

@@ -85,6 +85,19 @@ class Inference:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """What is shown of a map's values: each a lowest value and the distance from it to full color.
+
+    Args:
+        plain: Of a map without negative values.
+        signed: Of the magnitudes of one with.
+    """
+
+    plain: tuple[float, float]
+    signed: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Strip:
     """What the model saw of one image when one method's map chose the pixels, and what it said of the class.
 
@@ -93,7 +106,7 @@ class Strip:
         why: The rule by which the method was chosen ("highest mean evidence", ...).
         shares: (T,) of the pixels shown.
         scores: (T,) probability (or logit) of the explained class at each step.
-        pictures: (T, C, H, W) float32 in [0, 1].
+        pictures: (T, C, H, W) float32 in [0, 1]; of a volume (T, C, D, H, W).
     """
 
     method: str
@@ -105,7 +118,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Case:
-    """One explained image.
+    """One explained image, or one slice of an explained volume.
+
+    What is drawn is an image. A case may also hold a whole volume, its arrays with an axis D before H and W;
+    :func:`medsaliency.report.slices.cut` then takes the slice that is shown.
 
     Args:
         sample: What the image is called: its number in a report, its file's name where the user gave it.
@@ -119,6 +135,8 @@ class Case:
         calibrated: (K,) the output after temperature scaling, or None where it was not fitted.
         strips: Of a few methods, in the order shown.
         marker: (H, W) bool, a planted shortcut's pixels, or None.
+        plane: Of a volume: which slice this is and why that one, in words; empty for an image.
+        contrasts: Of a volume: what each of its maps is scaled by, so that a slice of little is shown as that.
     """
 
     sample: str
@@ -132,6 +150,8 @@ class Case:
     calibrated: FloatArray | None = None
     strips: Sequence[Strip] = ()
     marker: BoolArray | None = None
+    plane: str = ""
+    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,15 @@ class StripView:
 
 @dataclass(frozen=True)
 class CaseView:
-    """One case as shown; ``outline`` and ``marker`` are the ``d`` of SVG paths, empty where there is nothing."""
+    """One case as shown; ``outline`` and ``marker`` are the ``d`` of SVG paths, empty where there is nothing.
+
+    ``plane`` is the slice of a volume in words, which ``why`` also ends with, and empty for an image.
+    """
 
     number: int
     sample: str
     why: str
+    plane: str
     truth: str
     predicted: str
     explained: str
@@ -116,6 +120,11 @@ class Gallery:
     def strips(self) -> bool:
         """Whether any case shows what the model saw."""
         return any(case.strips for case in self.cases)
+
+    @property
+    def volumes(self) -> bool:
+        """Whether any case is a slice of a volume."""
+        return any(case.plane for case in self.cases)
 
     @property
     def calibrated(self) -> bool:
@@ -170,7 +179,8 @@ def _view(
     return CaseView(
         number=place,
         sample=without_folders(case.sample),
-        why=without_folders(case.why),
+        why=without_folders("; ".join(text for text in (case.why, case.plane) if text)),
+        plane=case.plane,
         truth=class_name(case.label, classes),
         predicted=class_name(predicted, classes),
         explained=class_name(case.target, classes),
@@ -188,7 +198,7 @@ def _view(
                 method=method_label(name),
                 style=drawn.get(name, UNKNOWN_STYLE),
                 signed=name in signed,
-                source=data_uri(encode(colorize(saliency, signed=name in signed))),
+                source=data_uri(encode(colorize(saliency, signed=name in signed, contrast=case.contrasts.get(name)))),
             )
             for name, saliency in case.maps.items()
         ),

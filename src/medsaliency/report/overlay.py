@@ -17,6 +17,7 @@ from PIL import Image
 from skimage.color import lab2rgb
 from skimage.measure import approximate_polygon, find_contours
 
+from medsaliency.report.contents import Contrast
 from medsaliency.types import BoolArray, FloatArray
 
 AGAINST, ZERO, FOR = (60.0, 6.0, -60.0), (100.0, 0.0, 0.0), (60.0, 55.0, 40.0)
@@ -55,13 +56,30 @@ def signed_methods(maps: Sequence[Mapping[str, FloatArray]]) -> frozenset[str]:
     return frozenset(name for case in maps for name, saliency in case.items() if is_signed(saliency))
 
 
-def scaled(saliency: FloatArray, *, signed: bool) -> FloatArray:
+def contrast_of(saliency: FloatArray) -> Contrast:
+    """What a map, or a whole volume's, of any shape is scaled by; see :func:`scaled`."""
+    known = saliency[np.isfinite(saliency)].astype(np.float64)
+    return Contrast(_contrast(known, signed=False), _contrast(known, signed=True))
+
+
+def _contrast(known: NDArray[np.float64], *, signed: bool) -> tuple[float, float]:
+    """The lowest value shown of finite ones, and the distance from it to full color; 0 where there is none."""
+    if known.size == 0:
+        return 0.0, 0.0
+    low = 0.0 if signed else float(np.percentile(known, 100 - PERCENTILE))
+    spread = np.abs(known) if signed else known - low
+    # A map with fewer hot pixels than the percentile leaves out still shows them.
+    return low, float(np.percentile(spread, PERCENTILE)) or float(spread.max())
+
+
+def scaled(saliency: FloatArray, *, signed: bool, contrast: Contrast | None = None) -> FloatArray:
     """Scale a map for display by robust percentiles of its own finite values.
 
     Args:
         saliency: (H, W), any range; NaN and infinity are drawn as no saliency.
         signed: Keep zero at zero and divide by the 99th percentile of the magnitude, else map the 1st and the 99th
             percentile to 0 and 1.
+        contrast: What to scale by instead: that of the volume which the map is a slice of.
 
     Returns:
         (H, W) in [-1, 1] if signed, else in [0, 1]. A map without any contrast is zero everywhere.
@@ -73,27 +91,25 @@ def scaled(saliency: FloatArray, *, signed: bool) -> FloatArray:
     if values.ndim != 2:
         raise ValueError(f"a map to draw is (H, W), got shape {values.shape}")
     finite = np.isfinite(values)
-    known = values[finite]
-    if known.size == 0:
-        return np.zeros(values.shape, dtype=np.float32)
-    low = 0.0 if signed else float(np.percentile(known, 100 - PERCENTILE))
-    spread = np.abs(known) if signed else known - low
-    # A map with fewer hot pixels than the percentile leaves out still shows them.
-    scale = float(np.percentile(spread, PERCENTILE)) or float(spread.max())
+    if contrast is None:
+        low, scale = _contrast(values[finite], signed=signed)
+    else:
+        low, scale = contrast.signed if signed else contrast.plain
     if scale <= 0:
         return np.zeros(values.shape, dtype=np.float32)
     result = np.clip((np.where(finite, values, low) - low) / scale, -1.0 if signed else 0.0, 1.0)
     return result.astype(np.float32)
 
 
-def colorize(saliency: FloatArray, *, signed: bool | None = None) -> Pixels:
+def colorize(saliency: FloatArray, *, signed: bool | None = None, contrast: Contrast | None = None) -> Pixels:
     """Color a map (H, W) to RGBA (H, W, 4) uint8, opaque in proportion to its magnitude.
 
     Where there is no saliency the overlay is fully transparent and shows the image. A signed map takes the diverging
-    color map centered at zero, any other the sequential one; ``signed`` None decides by the map itself.
+    color map centered at zero, any other the sequential one; ``signed`` None decides by the map itself. ``contrast`` is
+    as in :func:`scaled`.
     """
     signed = is_signed(saliency) if signed is None else signed
-    shown = scaled(saliency, signed=signed)
+    shown = scaled(saliency, signed=signed, contrast=contrast)
     position = (shown + 1) / 2 if signed else shown
     colors = np.asarray((DIVERGING if signed else SEQUENTIAL)(position, bytes=True), dtype=np.uint8).copy()
     colors[..., 3] = np.round(255 * np.abs(shown)).astype(np.uint8)

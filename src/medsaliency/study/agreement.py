@@ -39,7 +39,7 @@ class Run:
         path: Its folder.
         study: Its configuration.
         provenance: What its numbers rest on.
-        arrays: Images (C, H, W), lesions (H, W) and maps (H, W), one chunk an image.
+        arrays: Images (C, H, W), lesions (H, W) and maps (H, W), one chunk an image; of volumes with D before H.
         places: Of the explained images in ``arrays``, by their ids.
         patients: By the images' ids.
         explained: By the images' ids: the index of the class explained, and of the one it is contrasted with, if any.
@@ -85,11 +85,11 @@ class Run:
         return self.arrays[array][self.places[image]]  # type: ignore[index]
 
     def magnitudes(self, method: str, image: str) -> FloatArray:
-        """(H, W) absolute values of a map: the same picture with its sign turned has not changed."""
+        """(H, W) or (D, H, W) absolute values of a map: the same picture with its sign turned has not changed."""
         return np.abs(np.asarray(self.read(f"maps/{method}", image), dtype=np.float32))
 
     def lesion(self, image: str) -> BoolArray | None:
-        """(H, W) bool, or None where there is no mask."""
+        """(H, W) or (D, H, W) bool, or None where there is no mask."""
         return np.asarray(self.read("lesion", image)) if self.read("has_lesion", image) else None
 
     def settings(self, methods: Iterable[str]) -> dict[str, Any]:

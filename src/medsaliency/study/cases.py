@@ -13,6 +13,7 @@ from medsaliency.attribution import CONTROLS
 from medsaliency.evaluation.baselines import make_baseline
 from medsaliency.evaluation.evidence_curves import EvidenceCurves
 from medsaliency.report.contents import Case, Strip
+from medsaliency.report.slices import cut
 from medsaliency.report.wording import metric_label
 from medsaliency.statistics.calibration import calibrate
 from medsaliency.statistics.controls import RANDOM
@@ -25,7 +26,10 @@ STEPS = "insertion_gain"
 
 
 def cases_of(store: Store, study: Study, most: int) -> list[Case]:
-    """The cases of a run, ``most`` of them at most, and ``cases.csv``, which says which image each one is."""
+    """The cases of a run, ``most`` of them at most, and ``cases.csv``, which says which image each one is.
+
+    A volume is cut to one slice, which the case names; controls have no say in which.
+    """
     group = store.maps()
     samples = list(cast("list[str]", group.attrs["samples"]))
     predictions = store.read_table("predictions.parquet").set_index("sample").loc[samples]
@@ -34,6 +38,7 @@ def cases_of(store: Store, study: Study, most: int) -> list[Case]:
     probabilities = predictions.filter(regex=r"^p_\d+$")
     temperature = store.read_json("statistics/calibration.json")["temperature"]
     strips = Strips(store, study)
+    methods = [name for name in study.explain.methods if name not in CONTROLS] or None
     why = choose(predictions, *_ordering(study, scores, predictions), most, study.seed)
     cases: list[Case] = []
     for number, (name, reason) in enumerate(why.items(), 1):
@@ -45,21 +50,20 @@ def cases_of(store: Store, study: Study, most: int) -> list[Case]:
         own = probabilities.loc[name].to_numpy(dtype=np.float64)
         marker = read("marker") if "marker" in group else None
         maps = {method: read(f"maps/{method}") for method in study.explain.methods}
-        cases.append(
-            Case(
-                sample=f"Case {number}",
-                why=reason,
-                image=read("image"),
-                lesion=read("lesion") if read("has_lesion") else None,
-                label=int(predictions["label"].to_dict()[name]),
-                target=int(targets[name]),
-                probabilities=own.astype(np.float32),
-                maps=maps,
-                calibrated=None if temperature is None else calibrate(own[None], temperature)[0].astype(np.float32),
-                strips=list(strips(name, read("image"), maps)),
-                marker=marker if marker is not None and marker.any() else None,
-            )
+        case = Case(
+            sample=f"Case {number}",
+            why=reason,
+            image=read("image"),
+            lesion=read("lesion") if read("has_lesion") else None,
+            label=int(predictions["label"].to_dict()[name]),
+            target=int(targets[name]),
+            probabilities=own.astype(np.float32),
+            maps=maps,
+            calibrated=None if temperature is None else calibrate(own[None], temperature)[0].astype(np.float32),
+            strips=list(strips(name, read("image"), maps)),
+            marker=marker if marker is not None and marker.any() else None,
         )
+        cases.append(cut(case, methods))
     # Names of files can be names of patients: the report numbers its cases, and this table stays in the run's folder.
     store.write_csv("cases.csv", pd.DataFrame({"case": range(1, len(cases) + 1), "sample": list(why)}))
     return cases
@@ -135,7 +139,7 @@ class Strips:
         self.curves = {(row["sample"], row["method"]): row["y"] for _, row in steps.iterrows()}
 
     def __call__(self, sample: str, image: np.ndarray, maps: Mapping[str, np.ndarray]) -> Iterator[Strip]:
-        """The strips of one image (C, H, W), from its maps (H, W)."""
+        """The strips of one image (C, H, W), or of a volume (C, D, H, W), from its maps."""
         if self.metric is None:
             return
         shown = torch.from_numpy(image)

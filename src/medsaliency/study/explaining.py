@@ -129,7 +129,7 @@ class Shard:
         self.costs: list[dict[str, Any]] = []
 
     def explain(self) -> Iterator[str]:
-        """Make the maps of every method, (N, H, W) each."""
+        """Make the maps of every method, (N, H, W) each, or of volumes (N, D, H, W)."""
         maps = {}
         for name, method in sharing(self.methods).items():
             with self._measured("method", name):
@@ -242,14 +242,14 @@ def _row(sample: Sample, target: int, method: str, measure: str, score: Score) -
 def _keep_maps(
     store: Store, explained: Sequence[Sample], samples: Sequence[Sample], start: int, maps: dict[str, np.ndarray]
 ) -> None:
-    """Put a shard's images, lesions and maps at their place in ``maps.zarr``, one chunk an image."""
+    """Put a shard's images (or volumes), lesions and maps at their place in ``maps.zarr``, one chunk an image."""
     group = store.maps("a")
-    height, width = explained[0].image.shape[1:]
+    shape = explained[0].image.shape[1:]
     count = len(explained)
     group.attrs["samples"] = [sample.id for sample in explained]
     parts = {
         "image": np.stack([s.image for s in samples]),
-        "lesion": np.stack([np.zeros((height, width), bool) if s.lesion is None else s.lesion for s in samples]),
+        "lesion": np.stack([np.zeros(shape, bool) if s.lesion is None else s.lesion for s in samples]),
         "has_lesion": np.array([s.lesion is not None for s in samples]),
         **{f"maps/{name}": part for name, part in maps.items()},
     }

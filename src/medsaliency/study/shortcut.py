@@ -1,6 +1,6 @@
-"""The sandbox's planted shortcut: what the model says of the same images without the marker, and with it on others.
+"""The sandboxes' planted shortcut: what the model says of the same images without the marker, and with it on others.
 
-Only the sandbox can make the very image without its marker, so only there is the answer exact.
+Only what is made can be made again without its marker, so only there is the answer exact.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from medsaliency.data import MADE
 from medsaliency.data.dataset import EVALUATION
 from medsaliency.model.classifier import Classifier
 from medsaliency.study.config import Study
@@ -23,7 +24,7 @@ MARKER = "marker.parquet"
 
 def planted(study: Study) -> str | None:
     """The class that a marker goes with in this study's images, or None where none was planted."""
-    given = study.data.options.get("shortcut_class") if study.data.source == "sandbox" else None
+    given = study.data.options.get("shortcut_class") if study.data.source in MADE else None
     return None if given is None else str(given)
 
 
@@ -48,7 +49,8 @@ def compare_without_marker(
     Returns:
         A table with columns sample, patient, label, marked (whether the image carries the marker), with_marker (the
         predicted class of the image as the study has it), without (of the image without marker), planted (of the image
-        with the marker, whether or not it carries it); and for each marked sample the marker's pixels, (H, W).
+        with the marker, whether or not it carries it); and for each marked sample the marker's pixels, (H, W) or
+        (D, H, W).
     """
     clean_study = without_marker(study)
     clean = read_split(clean_study, load_data(clean_study), EVALUATION, track)
@@ -73,7 +75,7 @@ def compare_without_marker(
 
 
 def keep_markers(store: Store, masks: Mapping[str, BoolArray]) -> None:
-    """Put the markers' pixels of the explained images beside their maps: ``marker``, (N, H, W), empty without one."""
+    """Put the markers' pixels of the explained images beside their maps: ``marker``, empty without one."""
     group = store.maps("a")
     names = cast("list[str]", group.attrs["samples"])
     shape = group["image"].shape[2:]  # type: ignore[union-attr]
@@ -111,6 +113,8 @@ def _planted(study: Study, track: Track) -> list[Sample]:
         options = {**base.data.options, "shortcut_class": name, "shortcut_probability": 1.0}
         marked = load_data(base.model_copy(update={"data": base.data.model_copy(update={"options": options})}))
         wanted = [record for record in marked.of(EVALUATION) if record.label == label]
-        samples = marked.samples(wanted, study.data.size, study.data.channels, track, "planting the marker")
+        samples = marked.samples(
+            wanted, study.data.size, study.data.channels, track, "planting the marker", fit=study.data.fit
+        )
         found.update({sample.id: sample for sample in samples})
     return [found[record.id] for record in dataset.of(EVALUATION)]

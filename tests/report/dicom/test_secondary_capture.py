@@ -49,9 +49,9 @@ def test_it_says_what_it_shows_and_of_which_frame(kinds: dict[str, Any], explain
 def test_whether_pixels_name_the_patient_is_as_the_original_says(
     kinds: dict[str, Any], explained: Callable[..., Any], said: str
 ) -> None:
-    originals = kinds["CT"].read()
+    originals = kinds["ct"].read()
     originals.frames[0].header.BurnedInAnnotation = said
-    assert secondary_capture(explained(kinds["CT"].size), "grad_cam", originals).BurnedInAnnotation == said
+    assert secondary_capture(explained(kinds["ct"].size), "grad_cam", originals).BurnedInAnnotation == said
 
 
 def test_every_slice_of_a_series_is_referenced(kinds: dict[str, Any], explained: Callable[..., Any]) -> None:
