@@ -17,9 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from medsaliency.data.dataset import Raw, Record
-from medsaliency.data.dicom import DICOM
-from medsaliency.data.dicom_facts import dicom_facts
-from medsaliency.data.dicom_file import is_dicom
+from medsaliency.data.dicom.facts import dicom_facts
+from medsaliency.data.dicom.file import is_dicom
+from medsaliency.data.dicom.format import DICOM
 from medsaliency.data.reading import Reading
 from medsaliency.types import MedsaliencyError
 

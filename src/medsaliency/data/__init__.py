@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError, validate_call
 
 from medsaliency.data.dataset import Dataset
-from medsaliency.data.dicom_source import dicom, is_dicom_source
+from medsaliency.data.dicom.source import dicom as dicom_source
+from medsaliency.data.dicom.source import is_dicom_source
 from medsaliency.data.folder import folder, image_files, subfolders
 from medsaliency.data.manifest import SPLIT_NAMES, manifest
 from medsaliency.data.matlab import figshare
@@ -23,7 +24,7 @@ from medsaliency.types import MedsaliencyError, nearest
 SOURCES: dict[str, Callable[..., Dataset]] = {
     "manifest": manifest,
     "folder": folder,
-    "dicom": dicom,
+    "dicom": dicom_source,
     "medmnist": medmnist,
     "figshare": figshare,
     "radiography": radiography,

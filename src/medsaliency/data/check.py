@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsaliency.data.dataset import SPLITS, Dataset, Raw, Record
-from medsaliency.data.dicom import DICOM
-from medsaliency.data.dicom_facts import DicomFacts, dicom_facts
-from medsaliency.data.dicom_findings import dicom_findings
+from medsaliency.data.dicom.facts import DicomFacts, dicom_facts
+from medsaliency.data.dicom.findings import dicom_findings
+from medsaliency.data.dicom.format import DICOM
 from medsaliency.data.findings import NONE, Findings, Issue, Pair, Pairs
 from medsaliency.data.formats import format_of
 from medsaliency.data.geometry import to_model

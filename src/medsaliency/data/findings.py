@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medsaliency.data.dicom_findings import DicomFindings
+from medsaliency.data.dicom.findings import DicomFindings
 
 NONE = "none"
 """Stands for a split that the source does not name."""

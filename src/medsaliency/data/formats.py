@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medsaliency.data.dataset import Raw, Record
-from medsaliency.data.dicom import DICOM
+from medsaliency.data.dicom.format import DICOM
 from medsaliency.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from medsaliency.data.itk import ITK
 from medsaliency.data.nifti import NIFTI

@@ -9,9 +9,9 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from medsaliency.data import dicom_file
-from medsaliency.data.dicom_file import frame_count, is_dicom, named, opened
-from medsaliency.data.dicom_header import DicomFault
+from medsaliency.data.dicom import file as dicom_file
+from medsaliency.data.dicom.file import frame_count, is_dicom, named, opened
+from medsaliency.data.dicom.header import DicomFault
 from medsaliency.types import MedsaliencyError
 
 PIXELS = np.zeros((4, 6), np.uint16)
@@ -91,8 +91,8 @@ def test_no_identifier_is_warned_of(tmp_path, write_dicom, recwarn, caplog):
     file = write_dicom(tmp_path / "a.dcm", PIXELS, SOPInstanceUID="1.2.3")
     # pydicom warns of such a value, and says it.
     file.write_bytes(file.read_bytes().replace(b"1.2.3\0", b"1.2.DOE"[:6]))
-    from medsaliency.data.dicom_facts import dicom_facts
-    from medsaliency.data.dicom_series import find
+    from medsaliency.data.dicom.facts import dicom_facts
+    from medsaliency.data.dicom.series import find
 
     assert len(find(file)) == 1
     dicom_facts(file, "x")

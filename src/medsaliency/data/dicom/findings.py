@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medsaliency.data.dataset import Record
-from medsaliency.data.dicom_facts import DicomFacts
+from medsaliency.data.dicom.facts import DicomFacts
 
 ASPECTS = {
     "manufacturer": "manufacturers",

@@ -6,7 +6,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.fileset import FileSet
 
-from medsaliency.data.dicom_series import find, patients, series
+from medsaliency.data.dicom.series import find, patients, series
 from medsaliency.types import MedsaliencyError
 
 DICOMDIR = Path(get_testdata_file("DICOMDIR", download=False))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from medsaliency.data.dicom_geometry import (
+from medsaliency.data.dicom.geometry import (
     Plane,
     along_normal,
     image_affine,

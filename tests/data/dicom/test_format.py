@@ -6,7 +6,7 @@ import SimpleITK
 from pydicom import Dataset
 
 from medsaliency.data.dataset import Record
-from medsaliency.data.dicom import DICOM
+from medsaliency.data.dicom.format import DICOM
 from medsaliency.data.geometry import to_model
 from medsaliency.data.reading import Reading, Stack
 from medsaliency.types import MedsaliencyError, Slice

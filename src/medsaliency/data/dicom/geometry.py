@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from medsaliency.data.dicom_header import group, numbers, whole
+from medsaliency.data.dicom.header import group, numbers, whole
 from medsaliency.data.orientation import from_lps
 from medsaliency.types import Affine
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-from medsaliency.data.dicom_facts import IDENTIFIERS, dicom_facts
+from medsaliency.data.dicom.facts import IDENTIFIERS, dicom_facts
 from medsaliency.types import MedsaliencyError
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from matplotlib.path import Path
 from skimage.draw import polygon2mask
 
-from medsaliency.data.contours import cost, inside
+from medsaliency.data.dicom.contours import cost, inside
 
 SQUARE = np.array([[1, 1], [1, 6], [6, 6], [6, 1]], float)
 HOLE = np.array([[3, 3], [3, 4.5], [4.5, 4.5], [4.5, 3]])

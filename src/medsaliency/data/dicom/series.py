@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsaliency.data.dicom_file import DIRECTORY, MASKS, DicomFile, is_dicom, opened
-from medsaliency.data.dicom_geometry import Plane, along_normal, parallel, planes_of
-from medsaliency.data.dicom_header import raw_text, text, whole
+from medsaliency.data.dicom.file import DIRECTORY, MASKS, DicomFile, is_dicom, opened
+from medsaliency.data.dicom.geometry import Plane, along_normal, parallel, planes_of
+from medsaliency.data.dicom.header import raw_text, text, whole
 from medsaliency.data.manifest import inside
 from medsaliency.types import MedsaliencyError
 

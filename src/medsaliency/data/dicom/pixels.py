@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medsaliency.data.dicom_codestream import checked
-from medsaliency.data.dicom_file import DicomFile
-from medsaliency.data.dicom_header import DicomFault, group, numbers, syntax_name, text, whole
-from medsaliency.data.dicom_tables import Table, palette_colors, table_of
+from medsaliency.data.dicom.codestream import checked
+from medsaliency.data.dicom.file import DicomFile
+from medsaliency.data.dicom.header import DicomFault, group, numbers, syntax_name, text, whole
+from medsaliency.data.dicom.tables import Table, palette_colors, table_of
 from medsaliency.data.reading import Window
 from medsaliency.types import BoolArray, FloatArray
 
@@ -75,7 +75,7 @@ def frames(file: DicomFile, indices: Sequence[int], count: int) -> Iterator[Fram
     gray images are left out: the gray is what was measured.
 
     Args:
-        file: Checked by :func:`~medsaliency.data.dicom_file.frame_count`.
+        file: Checked by :func:`~medsaliency.data.dicom.file.frame_count`.
         indices: From 0, ascending.
         count: Frames of the file.
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from medsaliency.data.dicom_file import opened
-from medsaliency.data.dicom_header import DicomFault, class_name, group, numbers, raw_text, syntax_name, whole
+from medsaliency.data.dicom.file import opened
+from medsaliency.data.dicom.header import DicomFault, class_name, group, numbers, raw_text, syntax_name, whole
 
 
 @pytest.fixture

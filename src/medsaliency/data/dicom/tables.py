@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medsaliency.data.dicom_header import DicomFault, numbers
+from medsaliency.data.dicom.header import DicomFault, numbers
 
 if TYPE_CHECKING:
     from pydicom import Dataset

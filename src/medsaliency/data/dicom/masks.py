@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsaliency.data import volumes
-from medsaliency.data.contours import cost, inside
 from medsaliency.data.dataset import Raw, Record
-from medsaliency.data.dicom_file import MASKS, frame_count, is_dicom, opened
-from medsaliency.data.dicom_geometry import Plane, image_affine, planes_of
-from medsaliency.data.dicom_header import DicomFault, class_name, raw_text, text, whole
-from medsaliency.data.dicom_pixels import frames
+from medsaliency.data.dicom.contours import cost, inside
+from medsaliency.data.dicom.file import MASKS, frame_count, is_dicom, opened
+from medsaliency.data.dicom.geometry import Plane, image_affine, planes_of
+from medsaliency.data.dicom.header import DicomFault, class_name, raw_text, text, whole
+from medsaliency.data.dicom.pixels import frames
 from medsaliency.data.reading import Reading
 from medsaliency.types import BoolArray, MedsaliencyError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from medsaliency.data.dicom_file import DicomFile
+    from medsaliency.data.dicom.file import DicomFile
 
 LABEL_MAP = MASKS[1]
 STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsaliency.data.dataset import Raw, Record
-from medsaliency.data.dicom_file import frame_count, named, opened
-from medsaliency.data.dicom_geometry import Plane, image_affine, planes_of, spacing_of, stack_affine
-from medsaliency.data.dicom_header import DicomFault, raw_text, whole
-from medsaliency.data.dicom_pixels import Frame, frames, shown
+from medsaliency.data.dicom.file import frame_count, named, opened
+from medsaliency.data.dicom.geometry import Plane, image_affine, planes_of, spacing_of, stack_affine
+from medsaliency.data.dicom.header import DicomFault, raw_text, whole
+from medsaliency.data.dicom.pixels import Frame, frames, shown
 from medsaliency.data.geometry import MAX_VALUES
 from medsaliency.data.orientation import spacing_of as spacing_of_affine
 from medsaliency.data.orientation import volume_turn
@@ -17,7 +17,7 @@ from medsaliency.data.reading import Format, Reading, Stack
 from medsaliency.types import BoolArray, Slice
 
 if TYPE_CHECKING:
-    from medsaliency.data.dicom_file import DicomFile
+    from medsaliency.data.dicom.file import DicomFile
 
 
 def stack(path: Path, name: str, reading: Reading) -> Stack | None:
@@ -73,7 +73,7 @@ def read(record: Record, reading: Reading) -> Raw:
 
 def lesion(record: Record, raw: Raw, reading: Reading) -> BoolArray:
     """The mask of a DICOM SEG or RTSTRUCT on the image's pixels."""
-    from medsaliency.data.dicom_masks import lesion as mask_of
+    from medsaliency.data.dicom.masks import lesion as mask_of
 
     found: BoolArray = mask_of(record, raw, reading)
     return found

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from medsaliency.data.dataset import Dataset, Record
-from medsaliency.data.dicom_file import is_dicom
-from medsaliency.data.dicom_series import Found, find, patients, series
+from medsaliency.data.dicom.file import is_dicom
+from medsaliency.data.dicom.series import Found, find, patients, series
 from medsaliency.data.formats import planes_of, read_record
 from medsaliency.data.images import IMAGE_SUFFIXES
 from medsaliency.data.manifest import SPLIT_NAMES, Row, assemble, inside, split_name

@@ -17,12 +17,12 @@ from pydicom.pixels import apply_windowing
 from pydicom.uid import JPEG2000, JPEG2000Lossless, RLELossless
 
 from medsaliency.data.dataset import Record
-from medsaliency.data.dicom import DICOM
-from medsaliency.data.dicom_pixels import FileWindow, windowed
+from medsaliency.data.dicom.format import DICOM
+from medsaliency.data.dicom.pixels import FileWindow, windowed
 from medsaliency.data.reading import Reading
 from medsaliency.types import MedsaliencyError
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 try:
     FILES = dict(import_module("dicom_files").files())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DicomFault(Exception):  # noqa: N818  # a fault is told, an error is raised to the user
-    """What is wrong with a file, in words; :func:`~medsaliency.data.dicom_file.named` puts its name in front."""
+    """What is wrong with a file, in words; :func:`~medsaliency.data.dicom.file.named` puts its name in front."""
 
 
 def class_name(header: Dataset) -> str:

@@ -2,7 +2,7 @@
 
 pydicom raises nearly any exception on a damaged file, and its messages and warnings may quote values, which may be a
 patient's. So nothing of them is passed on from here: a fault is told in words of our own. It is also why values of
-a header are taken as :mod:`~medsaliency.data.dicom_header` takes them.
+a header are taken as :mod:`~medsaliency.data.dicom.header` takes them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from medsaliency.data.dicom_header import DicomFault, class_name, name_of, text, whole
+from medsaliency.data.dicom.header import DicomFault, class_name, name_of, text, whole
 from medsaliency.data.images import MAX_PIXELS
 from medsaliency.types import MedsaliencyError
 

@@ -13,8 +13,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from medsaliency.data.dicom_codestream import checked
-from medsaliency.data.dicom_header import DicomFault
+from medsaliency.data.dicom.codestream import checked
+from medsaliency.data.dicom.header import DicomFault
 
 
 def frame(kind, color=False, **options):

@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from medsaliency.data.dicom_source import dicom, is_dicom_source
+from medsaliency.data.dicom.source import dicom, is_dicom_source
 from medsaliency.types import MedsaliencyError
 
 DICOMDIR = Path(get_testdata_file("DICOMDIR", download=False))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from medsaliency.data.dicom_header import DicomFault
+from medsaliency.data.dicom.header import DicomFault
 
 SCAN = 0xDA
 TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xF8, 0xFE, *range(0xE0, 0xF0)})

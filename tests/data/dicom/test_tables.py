@@ -4,8 +4,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
-from medsaliency.data.dicom_header import DicomFault
-from medsaliency.data.dicom_tables import Table, palette_colors, table_of
+from medsaliency.data.dicom.header import DicomFault
+from medsaliency.data.dicom.tables import Table, palette_colors, table_of
 
 LITTLE, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 COLORS = ("Red", "Green", "Blue")

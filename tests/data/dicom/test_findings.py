@@ -10,8 +10,8 @@ from scipy import stats
 from medsaliency.data import open_source
 from medsaliency.data.check import check
 from medsaliency.data.dataset import Record
-from medsaliency.data.dicom_facts import DicomFacts
-from medsaliency.data.dicom_findings import dicom_findings
+from medsaliency.data.dicom.facts import DicomFacts
+from medsaliency.data.dicom.findings import dicom_findings
 
 PLAIN = DicomFacts(
     *("CT Image Storage", "CT", "MONOCHROME2", True, "NO", False, "Acme", "One", "Explicit VR Little Endian", (), "YES")

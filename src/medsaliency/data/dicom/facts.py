@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsaliency.data.dicom_file import opened
-from medsaliency.data.dicom_geometry import spacing_of
-from medsaliency.data.dicom_header import class_name, raw_text, syntax_name, text
+from medsaliency.data.dicom.file import opened
+from medsaliency.data.dicom.geometry import spacing_of
+from medsaliency.data.dicom.header import class_name, raw_text, syntax_name, text
 
 if TYPE_CHECKING:
     from pydicom import Dataset

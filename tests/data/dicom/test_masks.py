@@ -14,8 +14,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from skimage.draw import polygon2mask
 
 from medsaliency.data.dataset import Record
-from medsaliency.data.dicom import DICOM
-from medsaliency.data.dicom_masks import lesion
+from medsaliency.data.dicom.format import DICOM
+from medsaliency.data.dicom.masks import lesion
 from medsaliency.data.nifti import NIFTI
 from medsaliency.data.reading import Reading
 from medsaliency.types import MedsaliencyError
@@ -355,7 +355,7 @@ def test_contours_that_make_no_sense_are_refused(tmp_path, series):
 
 def test_contours_that_cost_too_much_are_refused(tmp_path, series, monkeypatch):
     path = structures(tmp_path / "m.dcm", series, [[(0, BOX)]])
-    monkeypatch.setattr("medsaliency.data.dicom_masks.MAX_COST", 10)
+    monkeypatch.setattr("medsaliency.data.dicom.masks.MAX_COST", 10)
     assert "at most 10 rows" in one_line(series[0], path)
 
 
