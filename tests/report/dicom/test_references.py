@@ -12,6 +12,7 @@ from medsaliency.report.dicom import objects
 from medsaliency.report.dicom.originals import read_originals
 from medsaliency.report.dicom.parametric_map import parametric_map
 from medsaliency.report.dicom.references import PATIENT, STUDY, frame_of_reference, stand_ins
+from medsaliency.report.dicom.secondary_capture import secondary_capture
 from medsaliency.report.dicom.segmentation import segmentation
 
 MARK = "Zyzzyva"
@@ -117,6 +118,15 @@ def test_directions_that_make_no_plane_are_not_taken(
     made = parametric_map(explained((40, 30)), "grad_cam", originals)
     plane = made.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
     assert list(plane.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("side", "kept"), [("L", "L"), ("R", "R"), ("U", None), ("B", None)])
+def test_a_side_is_taken_from_the_image_where_a_series_can_have_it(
+    kinds: dict[str, Any], explained: Callable[..., Any], side: str, kept: str | None
+) -> None:
+    originals = kinds["ct"].read()
+    originals.header.ImageLaterality = side
+    assert secondary_capture(explained(kinds["ct"].size), "grad_cam", originals).Laterality == kept
 
 
 def test_images_of_a_series_that_names_no_frame_of_reference_share_one(kinds: dict[str, Any]) -> None:

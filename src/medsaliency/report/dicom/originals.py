@@ -11,7 +11,7 @@ from typing import Any
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
-from medsaliency.data.dicom_file import frame_count, named, opened
+from medsaliency.data.dicom.file import frame_count, named, opened
 from medsaliency.data.formats import FORMATS, format_of
 from medsaliency.types import MedsaliencyError
 

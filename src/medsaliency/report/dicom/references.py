@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import CTImageStorage, ParametricMapStorage, SegmentationStorage
 
-from medsaliency.data.dicom_file import named
+from medsaliency.data.dicom.file import named
 from medsaliency.report.dicom.identity import MAKER, Identity, unique
 from medsaliency.report.dicom.originals import Frame, Originals
 
@@ -157,7 +157,8 @@ def _belong(made: Dataset, header: Dataset) -> None:
     ):
         made.DeidentificationMethod = "Not stated by the source image"  # the standard asks for one
     if made.SOPClassUID != SegmentationStorage and made.Modality != "SR":
-        made.Laterality = header.get("Laterality") or header.get("ImageLaterality")
+        side = header.get("Laterality") or header.get("ImageLaterality")
+        made.Laterality = side if side in ("L", "R") else None  # an image can be of both sides, a series not
 
 
 def frame_of_reference(originals: Originals) -> str:
