@@ -18,8 +18,8 @@ from medsaliency import cli
 from medsaliency.cli import app
 
 COMMANDS = (
-    ["demo"], ["study"], ["train"], ["explain"], ["report"], ["agreement"], ["data", "check"], ["methods"], ["metrics"],
-    ["models"],
+    ["demo"], ["study"], ["train"], ["doctor"], ["explain"], ["export"], ["report"], ["compare"], ["agreement"],
+    ["data", "check"], ["data", "fetch"], ["methods"], ["metrics"], ["models"],
 )  # fmt: skip
 
 

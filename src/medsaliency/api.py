@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from medsaliency.attribution import PANEL, make_method, sharing
 from medsaliency.attribution.method import Method
-from medsaliency.evaluation import METRICS, make_metric
+from medsaliency.evaluation import METRICS, PLANAR, make_metric
 from medsaliency.evaluation.metric import Metric
 from medsaliency.model import tuning
 from medsaliency.model.checks import check_axes
@@ -108,7 +108,8 @@ def evaluate(
         targets: As for :func:`explain`; the class whose score the curves follow.
         maps: For each method (N, H, W) or (N, D, H, W), as :func:`explain` returns them.
         lesions: (H, W) or (D, H, W) bool or None an image, for metrics that compare with the truth.
-        metrics: Names from ``medsaliency metrics``, or names of your own with metric objects; None for all.
+        metrics: Names from ``medsaliency metrics``, or names of your own with metric objects; None for all
+            (of volumes, for all that have a meaning there).
         seed: Of the random choices, which are the same for every method.
         batch_size: Images scored at once.
 
@@ -137,7 +138,7 @@ def evaluate(
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         probe = Probe(classifier, images[part], None if wanted is None else wanted[part], masks[part])
-        for name, metric in _metrics(metrics).items():
+        for name, metric in _metrics(metrics, images.ndim - 2).items():
             for method, saliency in given_maps.items():
                 rngs = [generator(seed, str(start + i), name) for i in range(len(probe))]
                 for measure, scores in metric(probe, saliency[part], rngs).items():
@@ -209,8 +210,9 @@ def _methods(methods: str | Sequence[str] | Mapping[str, Method] | None) -> Mapp
     return {name: make_method(name) for name in names}
 
 
-def _metrics(metrics: str | Sequence[str] | Mapping[str, Metric] | None) -> Mapping[str, Metric]:
+def _metrics(metrics: str | Sequence[str] | Mapping[str, Metric] | None, dimensions: int) -> Mapping[str, Metric]:
     if isinstance(metrics, Mapping):
         return metrics
-    names = [metrics] if isinstance(metrics, str) else METRICS if metrics is None else metrics
+    every = [name for name in METRICS if dimensions == 2 or name not in PLANAR]
+    names = [metrics] if isinstance(metrics, str) else every if metrics is None else metrics
     return {name: make_metric(name) for name in names}

@@ -115,6 +115,27 @@ def train(
     out.print(f"Checkpoint: {output}", soft_wrap=True)
 
 
+@app.command(epilog="Example: medsaliency doctor runs/demo/model my-images/ --output findings.json")
+def doctor(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, or what else explain takes for one.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="Images, as data check takes them; with --config the study's if not given.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of a study, for how its images are read.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for everything that was found.")] = None,
+) -> None:
+    """Find in seconds what would spoil a model's explanations: wrong scaling, lost weights, dead layers, blank maps."""
+    with loading():
+        from medsaliency.study.doctor import examine_files
+        from medsaliency.study.store import write_text
+
+    diagnosis = examine_files(checkpoint, data, config, bars)
+    if output is not None:
+        write_text(output, json.dumps(diagnosis.to_dict(), indent=2) + "\n")
+    out.print(f"{diagnosis.model} on {diagnosis.images} images of {diagnosis.dataset}", highlight=False, markup=False)
+    _print_problems(diagnosis.notes(), diagnosis.problems())
+
+
 @app.command(epilog="Example: medsaliency explain scan.png --checkpoint runs/demo/model --methods grad_cam,gradient")
 def explain(
     checkpoint: Annotated[
@@ -164,7 +185,7 @@ def explain(
     if list_layers:
         table = Table("", "layer", "kind", "feature maps", "grid", "why")
         for layer in describe_layers(images[0], checkpoint):
-            grid = f"{layer.grid[0]} x {layer.grid[1]}" if layer.channels else ""
+            grid = " x ".join(map(str, layer.grid)) if layer.channels else ""
             count = str(layer.channels or "")
             table.add_row("*" if layer.chosen else "", layer.name, layer.kind, count, grid, layer.why)
         out.print(table)
@@ -382,13 +403,7 @@ def data_check(
     if output is not None:
         write_text(output, json.dumps(findings.to_dict(), indent=2) + "\n")
     print_findings(findings)
-    for note in findings.notes():
-        out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    problems = findings.problems()
-    for problem in problems:
-        out.print(f"problem: {problem}", highlight=False, markup=False, style="bold", soft_wrap=True)
-    if not problems:
-        out.print("No problems found.")
+    _print_problems(findings.notes(), findings.problems())
 
 
 @data_app.command(
@@ -402,6 +417,16 @@ def data_fetch(
 ) -> None:
     """Fetch the images that match a query from an archive, as image-0001.dcm and so on."""
     _fetch(url, query or [], output, limit)
+
+
+def _print_problems(notes: list[str], problems: list[str]) -> None:
+    """What is good to know, and what is to be mended."""
+    for note in notes:
+        out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for problem in problems:
+        out.print(f"problem: {problem}", highlight=False, markup=False, style="bold", soft_wrap=True)
+    if not problems:
+        out.print("No problems found.")
 
 
 def _fetch(url: str, query: list[str], folder: Path, limit: int) -> Path:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.randomization import randomized, stages
+from medsaliency.model.small_cnn_3d import SmallCNN3D
 from medsaliency.model.zoo import build
 from medsaliency.types import MedsaliencyError
 
@@ -138,3 +139,14 @@ def test_an_unknown_layer_and_a_module_that_cannot_be_copied_are_refused() -> No
     classifier.module.kept = classifier.module[5].weight * 2
     with pytest.raises(MedsaliencyError, match="expected a module that can be copied, got Sequential"):
         randomized(classifier, ["5"], seed=0)
+
+
+def test_a_network_of_volumes_is_randomized_layer_by_layer() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        classifier = Classifier(SmallCNN3D(2), ["a", "b"])
+    groups = stages(classifier.module, 3)
+    found = [changed(state(classifier), state(randomized(classifier, names, seed=0))) for names in groups]
+    assert [bool(names) for names in found] == [True, True, True]
+    convolutions = {f"{name}.weight" for name, layer in classifier.module.named_modules() if type(layer) is nn.Conv3d}
+    assert convolutions <= set().union(*found)

@@ -145,6 +145,14 @@ def test_what_cannot_be_trained_is_refused() -> None:
         train(classifier, *task(8, 0), *task(8, 1), Training())
 
 
+@pytest.mark.parametrize(("epochs", "count"), [(1, 4), (1, 8), (1, 12), (1, 16), (3, 4), (2, 8)])
+def test_few_steps_make_a_schedule_too(epochs: int, count: int) -> None:
+    images, labels = torch.rand(count, 1, 16, 16), torch.arange(count) % 2
+    made = small()
+    history = train(made, images, labels, images, labels, Training(epochs=epochs, batch_size=4))
+    assert len(history) == epochs
+
+
 def test_fewer_images_than_a_batch_still_train() -> None:
     history = train(small(), *task(6, 0), *task(2, 1), Training(epochs=2, batch_size=32))
     assert len(history) == 2

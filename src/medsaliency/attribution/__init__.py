@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from medsaliency.attribution.ablation_cam import AblationCAM
+from medsaliency.attribution.attention_rollout import AttentionRollout
 from medsaliency.attribution.blur_integrated_gradients import BlurIntegratedGradients
 from medsaliency.attribution.blurred import Blurred
 from medsaliency.attribution.center_gaussian import CenterGaussian
@@ -58,6 +59,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "eigen_cam": EigenCAM,
     "score_cam": ScoreCAM,
     "ablation_cam": AblationCAM,
+    "attention_rollout": AttentionRollout,
     "rise": RISE,
     "occlusion": Occlusion,
     "xrai": XRAI,
@@ -79,8 +81,11 @@ CONTROLS = frozenset({"random", "edge", "center_gaussian", "blurred"})
 NEEDS_CAPTUM = frozenset({"deep_lift", "gradient_shap", "guided_backprop", "guided_grad_cam", "lime", "kernel_shap"})
 """Methods that run only with the extra ``captum``."""
 
-PANEL = tuple(name for name in METHODS if name not in NEEDS_CAPTUM)
-"""Methods that need no extra: what runs where none are named."""
+NEEDS_ATTENTION = frozenset({"attention_rollout"})
+"""Methods that run only on vision transformers with attention between all patches."""
+
+PANEL = tuple(name for name in METHODS if name not in NEEDS_CAPTUM | NEEDS_ATTENTION)
+"""Methods that need no extra and run on every network: what runs where none are named."""
 
 
 def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Method:

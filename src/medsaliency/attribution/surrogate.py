@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 Array = NDArray[np.float64]
 
@@ -98,9 +99,12 @@ class Surrogate:
             rows = slice(start, start + ROWS)
             total += float(np.sum(factors[rows] * (kernel(unknown[rows], unknown, self.length) @ factors)))
             onto_known += kernel(known, unknown[rows], self.length) @ factors[rows]
-        total -= float(np.sum(onto_known * (self.inverse @ onto_known)))
-        together = factors.sum(axis=0)
-        return total + float(together @ (self.doubt * together - 2 * self.averaging @ onto_known))
+        # The kernel is factored anew, and the constant's part is one square: the inverse, and a difference of products
+        # with it, would lose some four digits where the ridge is small.
+        factor = linalg.cholesky(kernel(known, known, self.length) + self.ridge * np.eye(n), lower=True)
+        total -= float(np.sum(linalg.solve_triangular(factor, onto_known, lower=True) ** 2))
+        unexplained = factors.sum(axis=0) - self.averaging @ onto_known / self.doubt
+        return total + self.doubt * float(unexplained @ unexplained)
 
 
 def fit(masks: Array, scores: Array) -> Surrogate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from medsaliency.evaluation.effective_fraction import EffectiveFraction
@@ -21,7 +21,7 @@ from medsaliency.evaluation.published_curves import PublishedCurves
 from medsaliency.evaluation.relevance_mass import RelevanceMass
 from medsaliency.evaluation.relevance_rank import RelevanceRank
 from medsaliency.evaluation.road import ROAD
-from medsaliency.types import make
+from medsaliency.types import MedsaliencyError, make
 
 METRICS: dict[str, Callable[..., Metric]] = {
     "evidence_curves": EvidenceCurves,
@@ -40,6 +40,8 @@ METRICS: dict[str, Callable[..., Metric]] = {
     "entropy": Entropy,
     "effective_fraction": EffectiveFraction,
 }
+PLANAR = frozenset({"published_curves"})
+"""Metrics that are defined in the plane only and refuse volumes."""
 
 
 def make_metric(name: str, parameters: Mapping[str, Any] | None = None) -> Metric:
@@ -49,3 +51,20 @@ def make_metric(name: str, parameters: Mapping[str, Any] | None = None) -> Metri
         MedsaliencyError: If the name or a parameter is unknown; the nearest known one is named.
     """
     return make("metric", METRICS, name, parameters)
+
+
+def check_dimensions(metrics: Iterable[str], dimensions: int) -> None:
+    """Make sure, before anything is computed, that metrics can score images of so many dimensions.
+
+    Args:
+        metrics: Names.
+        dimensions: 2 for images, 3 for volumes.
+
+    Raises:
+        MedsaliencyError: If one is defined in the plane only and the images are volumes.
+    """
+    refused = sorted(PLANAR.intersection(metrics)) if dimensions == 3 else []
+    if refused:
+        raise MedsaliencyError(
+            f"expected metrics that can score volumes, got {', '.join(refused)}, defined in the plane only; leave out"
+        )

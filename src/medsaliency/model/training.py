@@ -116,8 +116,10 @@ def train(
         lr=how.learning_rate,
     )
     steps = max(1, len(images) // how.batch_size)
+    # Of four steps the first quarter has none between its ends, and torch divides by that.
+    total_steps = max(5, how.epochs * steps + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, how.learning_rate, total_steps=how.epochs * steps + 1, pct_start=0.25
+        optimizer, how.learning_rate, total_steps=total_steps, pct_start=0.25
     )
     weights = _class_weights(labels, len(classifier.classes)).to(device) if how.class_weights else None
     history: list[Epoch] = []

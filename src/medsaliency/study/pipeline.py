@@ -18,6 +18,7 @@ from medsaliency.data.geometry import to_dict
 from medsaliency.data.reading import Reading
 from medsaliency.data.round_trip import round_trip
 from medsaliency.data.splits import split_table
+from medsaliency.evaluation import check_dimensions
 from medsaliency.evaluation.data_randomization import DataRandomization
 from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
@@ -67,6 +68,7 @@ def run_study(study: Study, output: Path, track: Track = silent) -> Store:
         store.keep_splits(split_table(dataset))
         with clock.stage("reading evaluation images"):  # before training, which a bad image would waste
             samples = read_split(study, dataset, EVALUATION, track)
+        check_dimensions(study.evaluate.metrics, samples[0].image.ndim - 1)
         if given := study.evaluate.checks.get("data_randomization", {}).get("checkpoint"):
             checkpoint.load(given)  # before training, which a wrong folder would waste
         classifier, predictions = _model(study, dataset, samples, store, clock, track)

@@ -32,7 +32,7 @@ def configured(contents: Contents, name: str) -> Mapping[str, Any]:
 
 def simulated(contents: Contents) -> bool:
     """Tell whether the images are the sandbox's, made by this package and of no patient."""
-    return configured(contents, "data").get("source") == "sandbox"
+    return configured(contents, "data").get("source") in ("sandbox", "sandbox_volumes")
 
 
 def source(contents: Contents) -> str:
