@@ -432,7 +432,8 @@ def _print_problems(notes: list[str], problems: list[str]) -> None:
 def _fetch(url: str, query: list[str], folder: Path, limit: int) -> Path:
     """Fetch images into a folder and say how many came."""
     with loading():
-        from medsaliency.study.dicomweb import fetch, parse_query
+        from medsaliency.study.dicomweb import fetch
+        from medsaliency.study.dicomweb_search import parse_query
 
     fetched = fetch(url, parse_query(query), folder, limit=limit, track=bars)
     out.print(f"Fetched: {len(fetched.paths)} images, {folder}", soft_wrap=True, highlight=False, markup=False)

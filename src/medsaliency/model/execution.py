@@ -87,7 +87,7 @@ class _Adapts(Protocol):
 
 
 def most_images(device: torch.device, pixels: int) -> int:
-    """Images of ``pixels`` each (H times W, of volumes times D) that :data:`PIXELS` allows in one pass, at least one."""
+    """Images of ``pixels`` each (H times W, for volumes times D) that :data:`PIXELS` allows in a pass, at least one."""
     return max(1, PIXELS.get(device.type, PIXELS["cpu"]) // pixels)
 
 

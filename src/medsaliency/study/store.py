@@ -41,11 +41,11 @@ class Store:
     """The folder of one study.
 
     Args:
-        path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``geometry.json``, ``splits.csv``, ``cases.csv``, ``model/``,
-            ``permuted/``, ``tuning.json``, ``predictions.parquet``, ``validation.parquet``, ``marker.parquet``,
-            ``maps.zarr``, ``shards/``, ``scores.parquet``, ``curves.parquet``, ``repeats.parquet``, ``draws.parquet``,
-            ``networks.parquet``, ``retrained.parquet``, ``timings.parquet``, ``statistics/``, ``report.html``,
-            ``report.pdf``, ``report.md``, ``figures/``, ``tables/``.
+        path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``geometry.json``, ``splits.csv``,
+            ``cases.csv``, ``model/``, ``permuted/``, ``tuning.json``, ``predictions.parquet``, ``validation.parquet``,
+            ``marker.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``, ``curves.parquet``, ``repeats.parquet``,
+            ``draws.parquet``, ``networks.parquet``, ``retrained.parquet``, ``timings.parquet``, ``statistics/``,
+            ``report.html``, ``report.pdf``, ``report.md``, ``figures/``, ``tables/``.
     """
 
     def __init__(self, path: Path) -> None:
