@@ -24,11 +24,11 @@ def measure_passes(case: Case) -> Result:
     settings: dict[str, tuple[nn.Module, int, torch.memory_format, bool, bool]] = {
         "plain, 1 image": (case.plain.net, 1, torch.contiguous_format, False, False),
         f"plain, {PEERS_BATCH} images": (case.plain.net, PEERS_BATCH, torch.contiguous_format, False, False),
-        f"ours, single passes, {own} images": (case.classifier.module, own, execution.format, False, False),
+        f"ours, single passes, {own} images": (case.classifier.module, own, execution.format(4), False, False),
         f"ours, bulk passes, {own} images": (
             folded(case).module,
             own,
-            execution.format,
+            execution.format(4),
             execution.precision == "bfloat16",
             execution.gradient_precision == "bfloat16",
         ),

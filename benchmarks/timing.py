@@ -113,7 +113,7 @@ def _player(case: Case, call: Call) -> Callable[[], object]:
     classifier = folded(case) if call.folded else case.classifier
     module, execution = classifier.module.eval(), classifier.execution
     which = torch.arange(call.rows) % len(case.images)
-    inputs = case.classifier.prepare(case.images)[which].contiguous(memory_format=execution.format)
+    inputs = case.classifier.prepare(case.images)[which].contiguous(memory_format=execution.format(4))
     targets = torch.tensor(case.targets, device=case.device)[which, None]
     if call.kind == "from_layer":
         with torch.no_grad(), capture(module, case.layer) as kept:

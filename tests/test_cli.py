@@ -16,6 +16,9 @@ from typer.testing import CliRunner
 
 from medsaliency import cli
 from medsaliency.cli import app
+from medsaliency.model.checkpoint import save
+from medsaliency.model.classifier import Classifier
+from medsaliency.model.zoo import build
 
 COMMANDS = (
     ["demo"], ["study"], ["train"], ["doctor"], ["explain"], ["export"], ["report"], ["compare"], ["agreement"],
@@ -84,6 +87,25 @@ def test_lists_name_every_method_metric_and_architecture() -> None:
     text = CliRunner().invoke(app, ["models", "xception"]).output
     assert "legacy_xception" in text
     assert "xception  (of the paper)" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--methods", "gradcam"], "did you mean 'grad_cam'"),
+        (["--describe-layers"], "expected an image file with --describe-layers"),
+        (["scan.png"], "expected image files, or --qido with --query KEY=VALUE, and not both"),
+    ],
+)
+def test_nothing_is_fetched_from_an_archive_for_a_call_that_cannot_be(
+    run: Run, tmp_path: Path, more: list[str], said: str
+) -> None:
+    classifier = Classifier(build("small_cnn", classes=2), ["a", "b"], size=32)
+    save(classifier, tmp_path / "model", architecture="small_cnn")
+    done = run("explain", "--checkpoint", "model", "--qido", "http://127.0.0.1:9/dicom-web", *more)
+    assert done.code == 2
+    assert said in done.err
+    assert not (tmp_path / "explanations").exists()
 
 
 def test_a_study_of_ones_own_folder_then_explain_report_and_train(run: Run, tmp_path: Path) -> None:

@@ -177,9 +177,15 @@ def explain(
     if query and qido is None:
         raise MedsaliencyError("explain: expected --qido URL with --query, got none; name the archive")
     with loading():
-        from medsaliency.study.files import describe_layers, explain_files
+        from medsaliency.study.files import describe_layers, explain_files, what_is_asked
 
     if qido is not None:
+        if list_layers:
+            raise MedsaliencyError(
+                "explain: expected an image file with --describe-layers, got --qido; fetch one first"
+            )
+        # Before patients' images are fetched for nothing.
+        what_is_asked(checkpoint, _names(methods), target, against, probability, target_layer)
         images = [_fetch(qido, query or [], output / "originals", limit)]
     assert images  # noqa: S101  # one of both was given
     if list_layers:

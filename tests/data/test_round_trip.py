@@ -60,6 +60,8 @@ def test_images_of_one_way_are_tested_once_and_of_many_ways_a_part():
         lambda values: np.flip(values, 0),
         lambda values: np.rot90(values, 2),
         lambda values: np.roll(values, 2, axis=1),
+        lambda values: np.zeros_like(values),
+        lambda values: np.full_like(values, np.nan),
     ],
 )
 def test_a_map_that_comes_back_elsewhere_stops_the_study(monkeypatch, wrong):

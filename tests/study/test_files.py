@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def test_what_the_maps_are_of_is_written_beside_them(small_run: Store, scan: Pat
         (90, 50), (Pad((0, 20), (0, 20)), Resize((90, 90), (64, 64))), source=str(scan)
     )
     assert about["source"] == str(scan)
+    assert about["sha256"] == [hashlib.sha256(scan.read_bytes()).hexdigest()]
     assert about["classes"] == ["no-lesion", "intra-axial", "extra-axial", "sellar"]
     assert (about["target"], about["explains"]) == (3, "Logit(index=3)")
     assert sum(about["probabilities"]) == pytest.approx(1, abs=1e-5)
@@ -149,6 +151,12 @@ def test_names_that_cannot_be_used_are_said(
     with pytest.raises(MedsaliencyError, match=message):
         explain_files([scan], small_run.path, tmp_path / "out", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_number_of_a_plane_is_of_a_file(small_run: Store, tmp_path: Path) -> None:
+    folder = dicom_files(tmp_path / "in", 1)
+    with pytest.raises(MedsaliencyError, match="expected a file with --plane, got a folder"):
+        explain_files([folder], small_run.path, tmp_path / "out", methods=["edge"], plane=0)
 
 
 def test_two_images_of_one_name_are_refused(small_run: Store, scan: Path, tmp_path: Path) -> None:

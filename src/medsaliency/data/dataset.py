@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +58,15 @@ class Record:
     boxes: tuple[Box, ...] = ()
     plane: int | None = None
     parts: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of its image: its parts, or the one; none for a made image."""
+        return self.parts or (() if self.image is None else (self.image,))
+
+    def digests(self) -> list[str]:
+        """SHA-256 of each of :attr:`files`, by which an export knows them again."""
+        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.files]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
@@ -173,14 +173,14 @@ def to_dict(geometry: Geometry) -> dict[str, Any]:
 
 
 def from_dict(data: Mapping[str, Any]) -> Geometry:
-    """The geometry of :func:`to_dict`, JSON's lists made tuples again.
+    """The geometry of :func:`to_dict`, JSON's lists made tuples again; what else stands beside it is passed over.
 
     Raises:
         MedsaliencyError: If it is not one.
     """
     kinds = {kind.__name__.lower(): kind for kind in get_args(Step)}
     try:
-        given = {name: _tuples(value) for name, value in data.items()}
+        given = {field.name: _tuples(data[field.name]) for field in fields(Geometry)}
         steps = [dict(step) for step in data["steps"]]
         given["steps"] = tuple(kinds[step.pop("step")](**{k: _tuples(v) for k, v in step.items()}) for step in steps)
         if data.get("slice") is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -77,12 +78,14 @@ def round_trip(
         for place, marker in _markers(geometry):
             marked = replace(raw, pixels=np.repeat(marker[None], len(raw.pixels), axis=0), lesion=None)
             prepared = dataset.prepare(record, marked, size, channels, fit)
-            off = float(np.abs(_center(to_native(prepared.image[0], prepared.geometry)) - place).max())
+            back = to_native(prepared.image[0], prepared.geometry)
+            off = float(np.abs(_center(back) - place).max()) if back.any() else math.inf
             markers += 1
-            if off > TOLERANCE:
+            if not off <= TOLERANCE:
+                came = f"it came back {off:.2f} off" if math.isfinite(off) else "it did not come back"
                 raise MedsaliencyError(
                     f"{record.id}: expected a marker at native pixel {tuple(place.tolist())} to come back within "
-                    f"{TOLERANCE:g} pixel, it came back {off:.2f} off; maps of this image cannot be trusted to lie "
+                    f"{TOLERANCE:g} pixel, {came}; maps of this image cannot be trusted to lie "
                     "where they are drawn: check its spacing and orientation, or use another fit"
                 )
             if off >= largest:
@@ -108,6 +111,8 @@ def _seen(geometry: Geometry) -> list[tuple[int, int]]:
     """First and last native pixel along each axis that the model's grid shows."""
     whole = to_model(np.ones(geometry.native_size, np.float32), geometry.steps)
     shown = to_native(np.ones_like(whole), geometry) > 0
+    if not shown.any():  # which the markers will say, wherever they stand
+        shown[...] = True
     ends = []
     for axis in range(shown.ndim):
         along = np.flatnonzero(shown.any(axis=tuple(other for other in range(shown.ndim) if other != axis)))

@@ -89,18 +89,8 @@ def explain_files(
     Raises:
         MedsaliencyError: If a file, the checkpoint, or a name cannot be used.
     """
-    if methods is not None and not methods:
-        raise MedsaliencyError(f"explain: expected at least one method; known: {', '.join(METHODS)}")
-    classifier = checkpoints.load(checkpoint, device=default_device())
-    for name in (target, against):
-        if name is not None and name not in classifier.classes:
-            raise MedsaliencyError(f"explain: unknown class {name!r}{nearest(name, classifier.classes)}")
-    if against is not None and probability:
-        raise MedsaliencyError("explain: expected a probability or a contrast to be explained, got both; name one")
-    chosen = {name: make_method(name) for name in (methods if methods is not None else PANEL)}
-    if target_layer is not None:
-        classifier.use_layer(target_layer)
-    reading, fit = _reading_of(checkpoint, window, planes)
+    classifier, chosen = what_is_asked(checkpoint, methods, target, against, probability, target_layer)
+    reading, fit = reading_of(checkpoint, window, planes)
     found = [record for path in images for record in _records(path, reading, plane)]
     names = [name for name, _ in found]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -126,6 +116,7 @@ def explain_files(
             "sample": sample.id,
             "source": str(record.image.resolve()) if record.image is not None else None,
             "parts": [str(part.resolve()) for part in record.parts],
+            "sha256": record.digests(),
             "plane": record.plane,
             "reading": asdict(reading),
             "geometry": to_dict(sample.geometry),
@@ -148,6 +139,33 @@ def explain_files(
     return written
 
 
+def what_is_asked(
+    checkpoint: Path,
+    methods: Sequence[str] | None = None,
+    target: str | None = None,
+    against: str | None = None,
+    probability: bool = False,
+    target_layer: str | None = None,
+) -> tuple[Classifier, dict[str, Method]]:
+    """The model and the methods of a call of :func:`explain_files`, before an image is read, or fetched.
+
+    Raises:
+        MedsaliencyError: If the checkpoint or a name cannot be used.
+    """
+    if methods is not None and not methods:
+        raise MedsaliencyError(f"explain: expected at least one method; known: {', '.join(METHODS)}")
+    classifier = checkpoints.load(checkpoint, device=default_device())
+    for name in (target, against):
+        if name is not None and name not in classifier.classes:
+            raise MedsaliencyError(f"explain: unknown class {name!r}{nearest(name, classifier.classes)}")
+    if against is not None and probability:
+        raise MedsaliencyError("explain: expected a probability or a contrast to be explained, got both; name one")
+    chosen = {name: make_method(name) for name in (methods if methods is not None else PANEL)}
+    if target_layer is not None:
+        classifier.use_layer(target_layer)
+    return classifier, chosen
+
+
 def describe_layers(image: Path, checkpoint: Path) -> list[Layer]:
     """Layers of a checkpoint's model that CAM methods could read, which is chosen, and why; traced with one image file.
 
@@ -155,13 +173,13 @@ def describe_layers(image: Path, checkpoint: Path) -> list[Layer]:
         MedsaliencyError: If the file or the checkpoint cannot be used, or the model has no such layer.
     """
     classifier = checkpoints.load(checkpoint, device=default_device())
-    reading, fit = _reading_of(checkpoint, None, "middle")
+    reading, fit = reading_of(checkpoint, None, "middle")
     name, record = _records(image, reading, None)[0]
     sample = _prepare(record, name, classifier, reading, fit)
     return classifier.describe_layers(torch.from_numpy(sample.image)[None])
 
 
-def _reading_of(checkpoint: Path, window: Window | None, planes: Planes | None) -> tuple[Reading, Fit]:
+def reading_of(checkpoint: Path, window: Window | None, planes: Planes | None) -> tuple[Reading, Fit]:
     """How the checkpoint's images were read, with what is asked for here in its place."""
     known = checkpoints.reading_of(checkpoint)
     own: dict[str, Any] = {field.name: known[field.name] for field in fields(Reading) if field.name in known}
@@ -178,6 +196,10 @@ def _reading_of(checkpoint: Path, window: Window | None, planes: Planes | None) 
 def _records(path: Path, reading: Reading, plane: int | None) -> list[tuple[str, Record]]:
     """What is explained of one path, with the names of its results."""
     if path.is_dir():
+        if plane is not None:
+            raise MedsaliencyError(
+                f"{path}: expected a file with --plane, got a folder; name its file, or use --planes"
+            )
         own = {"window": reading.window, "planes": reading.planes, "volume": reading.volume}
         return [
             (_name(record.id.replace("/", "-"), record.plane), record)

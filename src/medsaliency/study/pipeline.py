@@ -121,7 +121,8 @@ def _test_geometry(
     geometries = {sample.id: sample.geometry for sample in explained}
     data = study.data
     found = round_trip(dataset, records, list(geometries.values()), data.size, data.channels, data.fit, track)
-    store.write_json("geometry.json", {name: to_dict(geometry) for name, geometry in geometries.items()})
+    kept = {r.id: {**to_dict(geometries[r.id]), "sha256": r.digests()} for r in records}
+    store.write_json("geometry.json", kept)
     # Names of files can be names of patients, and provenance is shown.
     return {name: value for name, value in found.to_dict().items() if name != "sample"}
 
