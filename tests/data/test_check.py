@@ -8,6 +8,7 @@ from scipy import ndimage
 from medsaliency.data import open_source
 from medsaliency.data.check import Issue, Pair, check
 from medsaliency.data.dataset import Dataset, Raw, Record
+from medsaliency.data.dicom.source import dicom
 from medsaliency.data.manifest import manifest
 from medsaliency.types import MedsaliencyError
 
@@ -179,6 +180,24 @@ def test_progress_is_tracked_and_arguments_are_checked(write):
     for wrong in ({"distance": 65}, {"distance": -1}, {"clipped_share": 0}):
         with pytest.raises(MedsaliencyError, match=r"^check: expected"):
             check(dataset, **wrong)
+
+
+def test_every_slice_of_a_series_is_asked_for_what_its_header_says(tmp_path, write_dicom):
+    for z in range(3):
+        write_dicom(
+            tmp_path / f"{z}.dcm",
+            picture(z),
+            SeriesInstanceUID="1.2.3",
+            ImagePositionPatient=[0, 0, z],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            PixelSpacing=[1, 1],
+            BurnedInAnnotation="YES" if z == 2 else "NO",
+            **({"PatientName": "Secret"} if z == 1 else {}),
+        )
+    findings = check(dicom(tmp_path, volume=True))
+    assert findings.unreadable == ()
+    assert (findings.dicom.images, findings.dicom.burned_in) == (1, 1)
+    assert findings.dicom.identifiers == {"PatientName": 1}
 
 
 def test_real_brain_slices_have_near_duplicates_across_splits(real_data):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK
+from pydicom.data import get_testdata_file
 
 from medsaliency.data.itk_headers import Header, check_packed, read_header
 from medsaliency.types import MedsaliencyError
@@ -105,7 +106,7 @@ def test_compressed_voxels_must_be_sound_and_as_many_as_the_header_says(place, f
 def test_voxels_elsewhere_than_beside_the_header_are_refused(place, name):
     (place / "link.raw").symlink_to(place.parent / "out" / "a.raw")
     given = name.format(out=place.parent / "out").encode()
-    message = r"^a: expected voxels in (a|the) file .*beside it"
+    message = r"^a: expected voxels in (a|the) file beside it"
     fault(place, META.replace(b"a.raw", given), message)
     fault(place, NRRD.replace(b"a.raw", given), message, ".nhdr")
 
@@ -118,7 +119,11 @@ def test_lists_patterns_and_what_is_typed_are_refused(place, name):
 
 
 def test_a_missing_file_of_voxels_is_told(place):
-    fault(place, META.replace(b"a.raw", b"b.raw"), r"^a: expected voxels in the file 'b.raw' beside it, got none")
+    fault(
+        place,
+        META.replace(b"a.raw", b"b.raw"),
+        r"^a: expected voxels in the file beside it that its header names, got none",
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,15 +154,15 @@ def test_a_metaimage_header_that_can_be_read_in_two_ways_is_refused(place, text)
         (b"DimSize = 4 3 2", b"DimSize = 4 3", r"DimSize with 3 whole numbers"),
         (b"DimSize = 4 3 2", b"DimSize = 4 3 -2", r"DimSize with 3 whole numbers"),
         (b"DimSize = 4 3 2", b"DimSize = 4 3 2e9", r"DimSize with 3 whole numbers"),
-        (b"ElementSpacing = 1 2 3", b"ElementSpacing = 1 2", r"ElementSpacing with 3 numbers, got '1 2'"),
+        (b"ElementSpacing = 1 2 3", b"ElementSpacing = 1 2", r"ElementSpacing with 3 numbers, got something else"),
         (b"ElementSpacing = 1 2 3", b"Offset = 1 2 nan", r"Offset with 3 numbers"),
         (b"ElementSpacing = 1 2 3", b"TransformMatrix = 1 2 3", r"TransformMatrix with 9 numbers"),
-        (b"MET_SHORT", b"MET_STRING", r"ElementType of plain numbers, got 'MET_STRING'"),
-        (b"Image", b"Tube", r"MetaImage of an image, got 'Tube'"),
+        (b"MET_SHORT", b"MET_STRING", r"ElementType of plain numbers in one channel"),
+        (b"Image", b"Tube", r"MetaImage of an image, got another ObjectType"),
         (b"BinaryData = True", b"CompressedData = True\nCompressedDataSize = -2", r"CompressedDataSize with 1 whole"),
         (b"BinaryData = True", b"CompressedData = True", r"CompressedDataSize with 1 whole"),
         (b"BinaryData = True", b"BinaryData = False", r"binary voxels, got some written out"),
-        (b"BinaryData = True", b"BinaryData = Perhaps", r"BinaryData as True or False, got 'Perhaps'"),
+        (b"BinaryData = True", b"BinaryData = Perhaps", r"BinaryData as True or False, got something else"),
         (b"BinaryData = True", b"HeaderSize = x", r"HeaderSize with 1 whole number"),
         (b"BinaryData = True", b"ElementNumberOfChannels = 0", r"ElementType of plain numbers"),
     ],
@@ -171,15 +176,15 @@ def test_metaimage_fields_are_checked(place, old, new, message):
     [
         (b"dimension: 3", b"dimension: 300", r"sizes with 2 to 4 axes"),
         (b"sizes: 4 3 2", b"sizes: 4 3", r"sizes with 3 whole numbers"),
-        (b"type: short", b"type: block", r"NRRD numbers.* got type 'block'"),
-        (b"encoding: raw", b"encoding: bzip2", r"NRRD numbers.* in encoding 'bzip2'"),
+        (b"type: short", b"type: block", r"NRRD numbers.* got another type"),
+        (b"encoding: raw", b"encoding: bzip2", r"NRRD numbers.* got another encoding"),
         (b"encoding: raw", b"encoding: gzip\nbyte skip: 3", r"without a skip"),
         (b"encoding: raw", b"type: uchar", r"NRRD header"),
         (b"endian: little", b"data file: b.raw", r"NRRD header"),
         (b"endian: little", b"datafile:=b.raw", r"NRRD header"),
         (b"endian: little", b"nothing", r"NRRD header"),
-        (b"endian: little", b'space units: "mm" "mm" "s"', r"one unit of length"),
-        (b"endian: little", b'space units: "parsec"', r"one unit of length"),
+        (b"endian: little", b'space units: "mm" "mm" "s"', r"one known unit of length"),
+        (b"endian: little", b'space units: "parsec"', r"one known unit of length"),
         (b"# a note", b"# " + b"x" * 20000, r"NRRD header"),
         (b"# a note", b"# x\n" * 300000, r"header of less than"),
     ],
@@ -199,3 +204,50 @@ def test_sizes_of_compressed_and_written_out_numbers(place):
     assert header(place, NRRD.replace(b"raw\nendian", b"ascii\nendian"))[1].size == 47
     assert header(place, NRRD.replace(b"raw\nendian", b"gzip\nendian"))[1].packed
     np.testing.assert_array_equal(header(place, META.replace(b"MET_SHORT", b"MET_DOUBLE"))[1].size, 192)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_what_simpleitk_writes_of_a_dicom_file_is_read(tmp_path, suffix):
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    image = SimpleITK.ReadImage(get_testdata_file("CT_small.dcm", download=False))
+    image.SetMetaData("made.by-hand", "x")
+    SimpleITK.WriteImage(image, str(tmp_path / f"a{suffix}"))
+    found = read_header(tmp_path / f"a{suffix}", "a")[1]
+    assert found.sizes[-3:] == (128, 128, 1)
+    assert found.size == found.length == 128 * 128 * 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"NDims = 3", b"0010|0010 = Doe^Jane\nNDims = 3\nDoe^Jane"),
+        (b"NDims = 3", b"0010|0010 = Doe^Jane\n0010|0010 = Doe^Jane\nNDims = 3"),
+        (b"NDims = 3", b"NDims = Doe^Jane"),
+        (b"DimSize = 4 3 2", b"DimSize = Doe^Jane"),
+        (b"ElementSpacing = 1 2 3", b"Offset = Doe^Jane"),
+        (b"ElementType = MET_SHORT", b"ElementType = Doe^Jane"),
+        (b"ObjectType = Image", b"ObjectType = Doe^Jane"),
+        (b"BinaryData = True", b"BinaryData = Doe^Jane"),
+        (b"BinaryData = True", b"HeaderSize = Doe^Jane"),
+        (b"a.raw", b"Doe^Jane"),
+        (b"a.raw", b"Doe^Jane/a.raw"),
+        (b"a.raw", b"Doe^Jane%d"),
+        (b"# a note", b"0010|0010:=Doe^Jane\nDoe^Jane"),
+        (b"# a note", b"Doe^Jane: 1\nDoe^Jane: 1"),
+        (b"dimension: 3", b"dimension: Doe^Jane"),
+        (b"type: short", b"type: Doe^Jane"),
+        (b"encoding: raw", b"encoding: Doe^Jane"),
+        (b"endian: little", b'space units: "Doe^Jane"'),
+    ],
+)
+def test_no_value_of_a_header_is_told(place, old, new):
+    text = META if old in META else NRRD
+    for each in (text, NRRD) if old in NRRD else (text,):
+        with pytest.raises(MedsaliencyError, match=r"^a: expected ") as caught:
+            header(place, each.replace(old, new))
+        assert "Jane" not in str(caught.value)
+
+
+def test_a_line_that_is_not_understood_is_told_by_its_number(place):
+    fault(place, META.replace(b"DimSize", b"0010/0010 = x\nDimSize"), r"got another line 4; convert")
+    fault(place, NRRD.replace(b"sizes", b"nothing\nsizes"), r"got another line 5; convert", ".nhdr")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsaliency.data.dataset import SPLITS, Dataset, Raw, Record
-from medsaliency.data.dicom.facts import DicomFacts, dicom_facts
+from medsaliency.data.dicom.facts import DicomFacts, dicom_facts, merged
 from medsaliency.data.dicom.findings import dicom_findings
 from medsaliency.data.dicom.format import DICOM
 from medsaliency.data.findings import NONE, Findings, Issue, Pair, Pairs
@@ -103,7 +103,7 @@ def _look(dataset: Dataset, record: Record) -> _View | Issue:
         raw, mask = _read(dataset, record)
         facts = None
         if record.image is not None and format_of(record.image) is DICOM:
-            facts = dicom_facts(record.image, record.id)
+            facts = merged([dicom_facts(path, record.id) for path in record.parts or (record.image,)])
         if not np.isfinite(raw.pixels).all():
             return Issue(record.id, f"{record.id}: holds NaN or infinity")
         gray = to_channels(raw.pixels, 1, record.id)[0]

@@ -42,6 +42,8 @@ _PATIENT_SPACES = ("right-anterior-superior", "left-anterior-superior", "left-po
 _SPACED = ("ElementSpacing", "ElementSize")
 _AT = ("Offset", "Position", "Origin", "CenterOfRotation")
 _PLACED = ("TransformMatrix", "Rotation", "Orientation")
+_KEY = r"[0-9a-fA-F]{4}\|[0-9a-fA-F]{4}|\w[\w .-]*"
+"""Of a MetaImage field; the first form is what ITK makes of an element of DICOM, which may hold anything."""
 _REAL = r"[-+]?[0-9.]{1,30}(?:[eE][-+]?[0-9]{1,3})?"
 _SEVERAL = ("LIST", "SKIPLIST", "-")
 """What stands for a list of files, or for what is typed."""
@@ -120,28 +122,28 @@ def check_packed(header: Header, name: str) -> None:
 def _meta(path: Path, start: bytes, name: str) -> Header:
     found: dict[str, str] = {}
     end = 0
-    for line, end in _lines(start, META_LINE):  # noqa: B007  # the last one counts
+    for number, (line, end) in enumerate(_lines(start, META_LINE), 1):  # noqa: B007  # the last one counts
         key, _, value = (part.strip() for part in line.partition("="))
         # Without a value, MetaIO takes the next line for it; and a colon separates for MetaIO as = does.
-        if not value or not re.fullmatch(r"\w[\w ]*", key) or key in found:
-            raise _unknown(name, line, "MetaImage")
+        if not value or not re.fullmatch(_KEY, key) or key in found:
+            raise _unknown(name, number, "MetaImage")
         found[key] = value
         if key == "ElementDataFile":
             break
     else:
         raise MedsaliencyError(f"{name}: expected a MetaImage header with ElementDataFile, got none; replace the file")
     if found.get("ObjectType", "Image") != "Image":
-        raise MedsaliencyError(f"{name}: expected a MetaImage of an image, got {found['ObjectType']!r}; convert it")
+        raise MedsaliencyError(f"{name}: expected a MetaImage of an image, got another ObjectType; convert it")
     dimensions = _whole(found.get("NDims", ""), 1, name, "NDims")[0]
     sizes = _whole(found.get("DimSize", ""), dimensions if 1 < dimensions < 5 else 0, name, "DimSize")
     for key, count in [(key, dimensions) for key in _SPACED + _AT] + [(key, dimensions**2) for key in _PLACED]:
         if key in found and not re.fullmatch(rf"({_REAL}\s+){{{count - 1}}}{_REAL}", found[key]):
-            raise MedsaliencyError(f"{name}: expected {key} with {count} numbers, got {found[key][:80]!r}; correct it")
+            raise MedsaliencyError(f"{name}: expected {key} with {count} numbers, got something else; correct it")
     channels = _whole(found.get("ElementNumberOfChannels", "1"), 1, name, "ElementNumberOfChannels")[0]
     width = _META.get(found.get("ElementType", ""))
     if width is None or channels < 1:
         raise MedsaliencyError(
-            f"{name}: expected an ElementType of plain numbers, got {found.get('ElementType')!r}; convert the file"
+            f"{name}: expected an ElementType of plain numbers in one channel or more, got another; convert the file"
         )
     packed, binary = (_flag(found, key, other, name) for key, other in (("CompressedData", "F"), ("BinaryData", "T")))
     if not binary:  # MetaIO makes anything of text, and does not say so
@@ -167,19 +169,19 @@ def _meta(path: Path, start: bytes, name: str) -> Header:
 def _nrrd(path: Path, start: bytes, name: str) -> Header:
     found: dict[str, str] = {}
     end = 0
-    for number, (line, end) in enumerate(_lines(start, NRRD_LINE)):  # noqa: B007  # the last one counts
+    for number, (line, end) in enumerate(_lines(start, NRRD_LINE), 1):  # noqa: B007  # the last one counts
         if not line:
             break
-        if (number == 0 and re.fullmatch(r"NRRD000[1-6]", line)) or line.startswith("#"):
+        if (number == 1 and re.fullmatch(r"NRRD000[1-6]", line)) or line.startswith("#"):
             continue
         key, sign, value = (part.strip() for part in line.partition(":"))
         key = "".join(key.lower().split())
         if not sign or not key:
-            raise _unknown(name, line, "NRRD")
+            raise _unknown(name, number, "NRRD")
         if value.startswith("=") and key != "datafile":
             continue  # a note of whoever wrote it, and no field
         if key in found:
-            raise _unknown(name, line, "NRRD")
+            raise _unknown(name, number, "NRRD")
         found[key] = value
     else:
         if len(start) == MAX_HEADER:
@@ -191,8 +193,8 @@ def _nrrd(path: Path, start: bytes, name: str) -> Header:
     plain, text = encoding == "raw", encoding in ("ascii", "text", "txt", "hex")
     if width is None or not (plain or text or encoding in ("gzip", "gz")):
         raise MedsaliencyError(
-            f"{name}: expected NRRD numbers, raw, by gzip or as text, got type {found.get('type')!r} in "
-            f"encoding {encoding!r}; convert the file"
+            f"{name}: expected NRRD numbers, raw, by gzip or as text, got another "
+            f"{'type' if width is None else 'encoding'}; convert the file"
         )
     if any(_whole(found.get(key, "0"), 1, name, key)[0] for key in ("lineskip", "byteskip") if not plain):
         raise MedsaliencyError(f"{name}: expected compressed NRRD numbers without a skip, got one; convert the file")
@@ -200,7 +202,7 @@ def _nrrd(path: Path, start: bytes, name: str) -> Header:
     units = set(re.findall(r'"([^"]*)"', found.get("spaceunits", found.get("units", ""))))
     unit = _MILLIMETERS.get(next(iter(units), "").strip().lower()) if len(units) < 2 else None
     if unit is None:
-        raise MedsaliencyError(f"{name}: expected one unit of length for all axes, got {sorted(units)}; convert it")
+        raise MedsaliencyError(f"{name}: expected one known unit of length for all axes, got others; convert it")
     return Header(
         sizes=sizes,
         size=math.prod(sizes) * (2 if text else width) - text,
@@ -230,7 +232,7 @@ def _whole(text: str, count: int, name: str, field: str) -> tuple[int, ...]:
     parts = text.split()
     if len(parts) != count or not all(re.fullmatch(r"[0-9]{1,12}", part) for part in parts) or not count:
         wanted = f"{count} whole number{'s' * (count != 1)}" if count else "2 to 4 axes"
-        raise MedsaliencyError(f"{name}: expected {field} with {wanted}, got {text[:80]!r}; correct the header")
+        raise MedsaliencyError(f"{name}: expected {field} with {wanted}, got something else; correct the header")
     return tuple(int(part) for part in parts)
 
 
@@ -238,7 +240,7 @@ def _flag(found: dict[str, str], key: str, other: str, name: str) -> bool:
     """Whether a field is true, or ``other`` where it is not given."""
     value = found.get(key, other).upper()
     if value not in ("TRUE", "FALSE", "T", "F", "1", "0"):
-        raise MedsaliencyError(f"{name}: expected {key} as True or False, got {found[key][:80]!r}; correct the header")
+        raise MedsaliencyError(f"{name}: expected {key} as True or False, got something else; correct the header")
     return value[0] in "T1"
 
 
@@ -247,28 +249,27 @@ def _data(path: Path, value: str, name: str, own: str, end: int) -> tuple[Path, 
     if value.upper() == own:
         return path, end
     if not value or not value.isprintable() or "%" in value or value.split()[0].upper() in _SEVERAL:
-        raise MedsaliencyError(
-            f"{name}: expected voxels in one file, got a list or a pattern of files ({value[:80]!r}); save it as one"
-        )
+        raise MedsaliencyError(f"{name}: expected voxels in one file, got a list or a pattern of files; save it as one")
     folder = path.parent.resolve()
     outside = "/" in value or "\\" in value or PureWindowsPath(value).drive
     try:
         data = (folder / value).resolve()
         if outside or not data.is_relative_to(folder):
             raise MedsaliencyError(
-                f"{name}: expected voxels in a file beside it, got {value[:80]!r}; put the file there and name it so"
+                f"{name}: expected voxels in a file beside it, got one elsewhere; put the file there and name it so"
             )
         if not data.is_file():
             raise FileNotFoundError(data)
         return data, 0
     except (OSError, RuntimeError, ValueError) as error:
         raise MedsaliencyError(
-            f"{name}: expected voxels in the file {value[:80]!r} beside it, got none; put it there"
+            f"{name}: expected voxels in the file beside it that its header names, got none; put it there"
         ) from error
 
 
-def _unknown(name: str, line: str, kind: str) -> MedsaliencyError:
+def _unknown(name: str, number: int, kind: str) -> MedsaliencyError:
+    """Of a line by its number alone: a header made from DICOM holds names."""
     return MedsaliencyError(
-        f"{name}: expected a {kind} header of one field a line and each once, got {line[:60]!r}; convert or replace "
-        "the file"
+        f"{name}: expected a {kind} header of one field a line and each once, got another line {number}; convert or "
+        "replace the file"
     )

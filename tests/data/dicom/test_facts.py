@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-from medsaliency.data.dicom.facts import IDENTIFIERS, dicom_facts
+from medsaliency.data.dicom.facts import IDENTIFIERS, DicomFacts, dicom_facts, merged
 from medsaliency.types import MedsaliencyError
 
 
@@ -48,3 +50,26 @@ def get_path(name):
     from pathlib import Path
 
     return Path(get_testdata_file(name, download=False))
+
+
+def test_slices_together_say_the_worst_of_them_and_several_where_they_differ():
+    first = DicomFacts(
+        "CT Image Storage", "CT", "MONOCHROME2", True, "NO", False, "A", "1", "RLE", ("PatientID",), "YES"
+    )
+    assert merged([first, first]) == first
+    other = replace(
+        first,
+        photometric="MONOCHROME1",
+        manufacturer="B",
+        identifiers=("PatientName",),
+        spacing_known=False,
+        overlays=True,
+    )
+    found = merged([first, first, other])
+    assert (found.photometric, found.manufacturer, found.model, found.modality) == ("several", "several", "1", "CT")
+    assert (found.identifiers, found.spacing_known, found.overlays) == (("PatientName", "PatientID"), False, True)
+    for given, together in (("YES", "YES"), ("", ""), ("NO", "NO")):
+        assert merged([first, replace(first, burned_in=given)]).burned_in == together
+    assert merged([replace(first, burned_in=given) for given in ("", "YES", "NO")]).burned_in == "YES"
+    for given, together in (("YES", "YES"), ("", ""), ("NO", "NO")):
+        assert merged([first, replace(first, deidentified=given)]).deidentified == together

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import DataElement
 
 from medsaliency.data.dicom.file import opened
 from medsaliency.data.dicom.header import DicomFault, class_name, group, numbers, raw_text, syntax_name, whole
@@ -17,6 +18,8 @@ def header(tmp_path, write_dicom):
         WindowCenter="",
         SliceThickness="nan",
         NumberOfFrames=1,
+        SeriesNumber="",
+        SmallestImagePixelValue=DataElement(0x00280106, "US", None),
     )
     with opened(path, "x") as file:
         yield file.header
@@ -41,10 +44,13 @@ def test_numbers_are_numbers_or_faults_that_do_not_say_the_value(header):
     assert numbers(header, "WindowWidth") is None
     assert (whole(header, "Rows"), whole(header, "NumberOfFrames"), whole(header, "BitsStored", 1)) == (2, 1, 8)
     assert whole(header, "PixelPaddingValue", 7) == 7
+    assert (whole(header, "SeriesNumber", 7), whole(header, "SmallestImagePixelValue", 7)) == (7, 7)  # empty
     for ask in (
         lambda: numbers(header, "PixelSpacing", 3),
         lambda: numbers(header, "SliceThickness"),
         lambda: whole(header, "PixelPaddingValue"),
+        lambda: whole(header, "SeriesNumber"),
+        lambda: whole(header, "SliceThickness", 7),
         lambda: numbers(header, "PatientID", 2),
     ):
         with pytest.raises(DicomFault, match="export it again") as caught:

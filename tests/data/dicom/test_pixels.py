@@ -1,5 +1,6 @@
 import io
 import sys
+import tracemalloc
 from functools import lru_cache
 from importlib import import_module
 from itertools import product
@@ -12,7 +13,7 @@ import pytest
 import SimpleITK
 from PIL import Image
 from pydicom.dataelem import DataElement
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_windowing
 from pydicom.uid import JPEG2000, JPEG2000Lossless, RLELossless
 
@@ -380,3 +381,64 @@ def test_signed_color_is_refused(tmp_path, write_dicom):
     file = write_dicom(tmp_path / "a.dcm", np.zeros((2, 2, 3), np.int8), SamplesPerPixel=3)
     with pytest.raises(MedsaliencyError, match=r"^x: expected unsigned color"):
         read(file)
+
+
+def test_an_empty_number_of_frames_is_one(tmp_path):
+    header = pydicom.dcmread(FILES["test_files/CT_small.dcm"])
+    header.NumberOfFrames = ""
+    header.save_as(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(pixels(tmp_path / "a.dcm"), pixels(FILES["test_files/CT_small.dcm"]))
+
+
+def black(path, side, copies=1):
+    """A file of black JPEG 2000 frames, each of a few hundred bytes."""
+    encoded = io.BytesIO()
+    Image.fromarray(np.zeros((side, side), np.uint16)).save(encoded, "JPEG2000", no_jp2=True)
+    header = pydicom.dcmread(FILES["test_files/MR_small_jp2klossless.dcm"])
+    header.Rows = header.Columns = side
+    header.BitsStored, header.HighBit, header.PixelRepresentation, header.NumberOfFrames = 16, 15, 0, copies
+    header.PixelData = encapsulate([encoded.getvalue()] * copies)
+    header.save_as(path)
+    return path
+
+
+def test_a_few_bytes_that_become_many_pixels_are_refused_before_they_are_decoded(tmp_path):
+    message = r"^x: expected compressed pixels that grow at most 100-fold, got [\d,]+ bytes for "
+    assert pixels(black(tmp_path / "a.dcm", 1000)).shape == (1, 1000, 1000)  # a black image is none
+    file = black(tmp_path / "b.dcm", 5800)
+    tracemalloc.start()
+    with pytest.raises(MedsaliencyError, match=message + "33,640,000 values"):
+        read(file)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    file = black(tmp_path / "c.dcm", 1000, 40)
+    assert pixels(file, 39).shape == (1, 1000, 1000)
+    with pytest.raises(MedsaliencyError, match=message + "40,000,000 values"):
+        read(file, volume=True)
+
+
+def test_an_image_is_held_in_few_bytes_a_pixel_and_a_volume_too(tmp_path, write_dicom):
+    stored = np.random.default_rng(0).integers(0, 65536, (16, 512, 512), dtype=np.uint16)
+    single = write_dicom(tmp_path / "a.dcm", stored.reshape(2048, 2048), RescaleSlope="2", RescaleIntercept="-9")
+    volume = write_dicom(tmp_path / "b.dcm", stored, RescaleSlope="2", RescaleIntercept="-9")
+    for path, reading in ((single, {}), (volume, {"volume": True})):
+        pixels(path, **reading)  # what is imported on the way does not count
+        tracemalloc.start()
+        found = pixels(path, **reading)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found.size == stored.size
+        # Stored 2 bytes, shown 4, and a block of a million values in a few forms of 8 bytes.
+        assert peak < 8 * stored.size + 32 * 2**20
+
+
+def test_rows_are_shown_the_same_in_one_part_and_in_many(tmp_path, write_dicom, monkeypatch):
+    stored = np.random.default_rng(0).integers(-500, 500, (30, 7)).astype(np.int16)
+    attributes = {"PixelPaddingValue": -500, "RescaleSlope": "0.5", "RescaleIntercept": "3"}
+    file = write_dicom(tmp_path / "a.dcm", stored, **attributes)
+    palette = FILES["test_files/examples_palette.dcm"]
+    expected = [pixels(file), pixels(palette)]
+    monkeypatch.setattr("medsaliency.data.dicom.tables.BLOCK", 20)
+    np.testing.assert_array_equal(pixels(file), expected[0])
+    monkeypatch.setattr("medsaliency.data.dicom.tables.BLOCK", 5000)
+    np.testing.assert_array_equal(pixels(palette), expected[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,9 @@ IDENTIFIERS = (
     "DeviceSerialNumber",
 )
 """Elements that name a patient, a person, a place or a visit (after the basic profile of PS3.15 E.1)."""
+
+SEVERAL = "several"
+"""What stands for values that differ from slice to slice."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,40 @@ def dicom_facts(path: Path, name: str) -> DicomFacts:
             identifiers=tuple(keyword for keyword in IDENTIFIERS if _given(header, keyword)),
             deidentified=text(header, "PatientIdentityRemoved"),
         )
+
+
+def merged(facts: Sequence[DicomFacts]) -> DicomFacts:
+    """What the headers of a volume's slices say together.
+
+    Names and codes that differ become ``SEVERAL``. The worst counts of the rest: one slice with annotations burnt in,
+    not de-identified, with overlays or without a spacing makes the volume such a one, and every identifier is listed.
+
+    Args:
+        facts: Of one slice or more.
+    """
+    identifiers = {keyword for each in facts for keyword in each.identifiers}
+    return DicomFacts(
+        kind=_one({each.kind for each in facts}),
+        modality=_one({each.modality for each in facts}),
+        photometric=_one({each.photometric for each in facts}),
+        spacing_known=all(each.spacing_known for each in facts),
+        burned_in=_answer({each.burned_in for each in facts}, "YES", "NO"),
+        overlays=any(each.overlays for each in facts),
+        manufacturer=_one({each.manufacturer for each in facts}),
+        model=_one({each.model for each in facts}),
+        transfer_syntax=_one({each.transfer_syntax for each in facts}),
+        identifiers=tuple(keyword for keyword in IDENTIFIERS if keyword in identifiers),
+        deidentified=_answer({each.deidentified for each in facts}, "NO", "YES"),
+    )
+
+
+def _one(values: set[str]) -> str:
+    return values.pop() if len(values) == 1 else SEVERAL
+
+
+def _answer(answers: set[str], worst: str, best: str) -> str:
+    """``worst`` where any slice says it, ``best`` where all say it, else ``""``."""
+    return worst if worst in answers else best if answers == {best} else ""
 
 
 def _given(header: Dataset, keyword: str) -> bool:

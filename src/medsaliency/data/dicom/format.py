@@ -107,7 +107,7 @@ def _series(record: Record, reading: Reading) -> Raw:
             planes += plane
             references.add(raw_text(file.header, "FrameOfReferenceUID"))
             found += frames(file, [0], 1)
-    if len({frame.values.shape for frame in found}) > 1:
+    if len({frame.stored.shape for frame in found}) > 1:
         raise DicomFault("expected slices of one size and kind, got several; leave volume out")
     if len(references) > 1:
         raise DicomFault("expected slices of one frame of reference, got several; leave volume out")

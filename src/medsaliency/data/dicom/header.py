@@ -55,12 +55,11 @@ def whole(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     """A whole number of the header.
 
     Raises:
-        DicomFault: If it is missing (without a default), or none.
+        DicomFault: If it is missing or empty (without a default), or none.
     """
     try:
-        if keyword not in dataset and default is not None:
-            return default
-        return int(_values(dataset, keyword)[0])
+        found = _values(dataset, keyword) if keyword in dataset else []
+        return default if not found and default is not None else int(found[0])
     except Exception as error:
         raise DicomFault(f"expected a whole number in {keyword}, got none; export it again") from error
 

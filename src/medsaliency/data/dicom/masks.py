@@ -366,5 +366,4 @@ def _drawn(file: DicomFile, record: Record, raw: Raw, places: Sequence[Place], s
             f"{count} x {found[0]} x {found[1]}; the mask must be drawn on the image's own pixels"
         )
     indices = [place.frame - 1 for place in places]
-    mask = [frame.values > 0 for frame in frames(file, indices, count)]
-    return np.stack([each.any(axis=-1) if each.ndim == 3 else each for each in mask])
+    return np.stack([frame.marked() for frame in frames(file, indices, count)])

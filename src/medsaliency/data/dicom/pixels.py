@@ -6,7 +6,7 @@ inversion; color is taken to RGB. pydicom and its plug-ins decode, and convert c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from medsaliency.data.dicom.codestream import checked
 from medsaliency.data.dicom.file import DicomFile
 from medsaliency.data.dicom.header import DicomFault, group, numbers, syntax_name, text, whole
-from medsaliency.data.dicom.tables import Table, palette_colors, table_of
+from medsaliency.data.dicom.tables import Table, blocks, palette_colors, table_of
 from medsaliency.data.reading import Window
+from medsaliency.data.volumes import EXPANSION, PLAIN_BYTES
 from medsaliency.types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ PLUGINS = {
 """pydicom's plug-in for a compressed transfer syntax: one for each, and no other where it fails, so that pixels do not
 depend on what is installed. Of those that can, the one that survives damaged frames: gdcm ends the process over some of
 JPEG and JPEG 2000, pyjpegls takes half a minute over some of JPEG-LS."""
+WORKING_BYTES = 4
+"""What decoders hold of a sample, of however few bits."""
 GRAY, COLOR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -46,17 +49,19 @@ class FileWindow:
 
 @dataclass(frozen=True)
 class Frame:
-    """A decoded frame.
+    """A decoded frame, held in the few bytes it was stored in.
 
     Args:
-        values: (H, W) gray, in the units after the modality LUT; or (H, W, 3) color in [0, 1].
+        stored: (H, W) gray, or (H, W, 3) color.
+        units: Turns stored numbers into those after the modality LUT, or color into [0, 1]; each by itself.
         padding: (H, W), True where there is nothing (pixel padding); None where everything is image.
         voi: How the file wants gray shown; None where it does not say.
         inverted: Whether the lowest value is white.
-        ends: Lowest and highest of the values where it is known beforehand.
+        ends: Lowest and highest of gray that is no padding; None where all is, and for color.
     """
 
-    values: NDArray[np.float64]
+    stored: NDArray[Any]
+    units: Callable[[NDArray[Any]], NDArray[Any]]
     padding: BoolArray | None = None
     voi: FileWindow | Table | None = None
     inverted: bool = False
@@ -65,7 +70,22 @@ class Frame:
     @property
     def color(self) -> bool:
         """Whether it has three channels."""
-        return self.values.ndim == 3
+        return self.stored.ndim == 3
+
+    def values(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Rows, and their numbers as ``units`` makes them, a part at a time; 0 where there is padding."""
+        for rows in blocks(self.stored):
+            values = self.units(self.stored[rows])
+            if self.padding is not None:
+                values = np.where(self.padding[rows], 0.0, values)  # of any value, NaN too
+            yield rows, values
+
+    def marked(self) -> BoolArray:
+        """(H, W), True where it is above zero in any channel."""
+        found = np.zeros(self.stored.shape[:2], np.bool_)
+        for rows, values in self.values():
+            found[rows] = (values > 0).any(axis=-1) if self.color else values > 0
+        return found
 
 
 def frames(file: DicomFile, indices: Sequence[int], count: int) -> Iterator[Frame]:
@@ -80,7 +100,8 @@ def frames(file: DicomFile, indices: Sequence[int], count: int) -> Iterator[Fram
         count: Frames of the file.
 
     Raises:
-        DicomFault: If the pixels are of a kind, or compressed in a way, that cannot be read, or damaged.
+        DicomFault: If the pixels are of a kind, or compressed in a way, that cannot be read, or damaged, or if a few
+            bytes of them would become many.
     """
     photometric = text(file.header, "PhotometricInterpretation")
     if photometric not in (*GRAY, *COLOR, "PALETTE COLOR"):
@@ -92,7 +113,7 @@ def frames(file: DicomFile, indices: Sequence[int], count: int) -> Iterator[Fram
         raise DicomFault(f"expected pixels of {photometric} with their samples, got {samples} a pixel; export it again")
     for index, stored in zip(indices, _decoded(file, indices, count), strict=True):
         if photometric == "PALETTE COLOR":
-            yield Frame(palette_colors(stored, file.header, file.syntax))
+            yield Frame(palette_colors(stored, file.header, file.syntax), np.asarray)
         elif photometric in COLOR:
             yield _color(stored, file.header)
         else:
@@ -113,24 +134,25 @@ def shown(found: Sequence[Frame], window: Window | None) -> FloatArray:
         (C, H, W) for one frame, (C, D, H, W) for several.
     """
     channels = 3 if found[0].color else 1
-    out = np.empty((channels, len(found), *found[0].values.shape[:2]), np.float32)
+    out = np.empty((channels, len(found), *found[0].stored.shape[:2]), np.float32)
     voi = found[0].voi if all(frame.voi == found[0].voi for frame in found) else None
     low, high = (0.0, 1.0) if found[0].color else _range(found)
     for i, frame in enumerate(found):
-        if frame.color:
-            out[:, i] = np.clip(frame.values, 0, 1).transpose(2, 0, 1)
-            continue
-        if window is not None:
-            gray = (frame.values - (window[0] - window[1] / 2)) / window[1]
-        elif isinstance(voi, Table):
-            gray = voi(frame.values) / (2**voi.bits - 1)
-        elif isinstance(voi, FileWindow):
-            gray = windowed(frame.values, voi)
-        else:
-            gray = (frame.values - low) / (high - low) if high > low else np.zeros_like(frame.values)
-        gray = np.clip(gray, 0, 1)
-        gray = 1 - gray if frame.inverted else gray
-        out[0, i] = gray if frame.padding is None else np.where(frame.padding, 0, gray)
+        for rows, values in frame.values():
+            if frame.color:
+                out[:, i, rows] = np.clip(values, 0, 1).transpose(2, 0, 1)
+                continue
+            if window is not None:
+                gray = (values - (window[0] - window[1] / 2)) / window[1]
+            elif isinstance(voi, Table):
+                gray = voi(values) / (2**voi.bits - 1)
+            elif isinstance(voi, FileWindow):
+                gray = windowed(values, voi)
+            else:
+                gray = (values - low) / (high - low) if high > low else np.zeros_like(values)
+            gray = np.clip(gray, 0, 1)
+            gray = 1 - gray if frame.inverted else gray
+            out[0, i, rows] = gray if frame.padding is None else np.where(frame.padding[rows], 0, gray)
     return out[:, 0] if len(found) == 1 else out
 
 
@@ -149,13 +171,7 @@ def windowed(values: NDArray[np.float64], window: FileWindow) -> NDArray[np.floa
 
 def _range(found: Sequence[Frame]) -> tuple[float, float]:
     """Lowest and highest value that is no padding; (0, 0) where everything is."""
-    if all(frame.ends is not None for frame in found):
-        return found[0].ends or (0.0, 0.0)
-    ends = []
-    for frame in found:
-        image = frame.values if frame.padding is None else frame.values[~frame.padding]
-        if image.size:
-            ends += [float(image.min()), float(image.max())]
+    ends = [end for frame in found for end in frame.ends or ()]
     return (min(ends), max(ends)) if ends else (0.0, 0.0)
 
 
@@ -179,6 +195,8 @@ def _decoded(file: DicomFile, indices: Sequence[int], count: int) -> Iterator[ND
             file.stream.seek(pixels.start)
             yield _decode(decoder, file, options, file.stream, index)
         return
+    size = rows * columns * samples
+    _refuse_bomb(size * len(indices), options["bits_allocated"], pixels.there)
     offsets = options.pop("extended_offsets", None)
     options["number_of_frames"] = 1
     if len(indices) == 1:
@@ -189,8 +207,18 @@ def _decoded(file: DicomFile, indices: Sequence[int], count: int) -> Iterator[ND
         wanted = set(indices)
         encodings = (encoded for index, encoded in enumerate(every) if index in wanted)
     for _, encoded in zip(indices, encodings, strict=False):
+        _refuse_bomb(size, options["bits_allocated"], len(encoded))
         frame = checked(encoded, file.syntax, rows, columns, samples, options["bits_allocated"])
         yield _decode(decoder, file, options, encapsulate([frame]), 0)
+
+
+def _refuse_bomb(values: int, bits: int, length: int) -> None:
+    """Refuse compressed pixels that become far more than scans do, unless decoders can well hold them."""
+    if values * WORKING_BYTES > PLAIN_BYTES and values * bits > 8 * EXPANSION * length:
+        raise DicomFault(
+            f"expected compressed pixels that grow at most {EXPANSION}-fold, got {length:,} bytes for {values:,} "
+            "values; if you trust the file, decompress it"
+        )
 
 
 def _decode(decoder: Any, file: DicomFile, options: dict[str, Any], source: Any, index: int) -> NDArray[Any]:
@@ -218,14 +246,19 @@ def _plain(error: Exception) -> str:
 def _gray(stored: NDArray[Any], file: DicomFile, index: int, photometric: str) -> Frame:
     header = file.header
     padding = _padding(stored, header)
-    values = _modality(stored, file, index)
-    if not np.isfinite(values if padding is None else values[~padding]).all():
+    units = _modality(file, index)
+    ends: list[float] = []
+    for rows in blocks(stored):
+        values = units(stored[rows])
+        values = values if padding is None else values[~padding[rows]]
+        if values.size:
+            ends += [float(values.min()), float(values.max())]  # NaN, if there is one
+    if not np.isfinite(ends).all():
         raise DicomFault("expected finite pixel values, got NaN or infinity; repair or remove the image")
-    if padding is not None:
-        values = np.where(padding, 0.0, values)  # of any value, NaN too
     inverted = photometric == "MONOCHROME1" or text(header, "PresentationLUTShape") == "INVERSE"
-    bits = whole(header, "BitsStored", 0)
-    return Frame(values, padding, _voi(file, index), inverted, (0.0, 1.0) if bits == 1 else None)
+    if whole(header, "BitsStored", 0) == 1:  # black is black, though there be nothing else
+        ends = [0.0, 1.0]
+    return Frame(stored, units, padding, _voi(file, index), inverted, (min(ends), max(ends)) if ends else None)
 
 
 def _padding(stored: NDArray[Any], header: Dataset) -> BoolArray | None:
@@ -246,15 +279,15 @@ def _padding(stored: NDArray[Any], header: Dataset) -> BoolArray | None:
     return np.asarray((stored >= min(ends)) & (stored <= max(ends)))
 
 
-def _modality(stored: NDArray[Any], file: DicomFile, index: int) -> NDArray[np.float64]:
-    """Stored values to the units of the modality (PS3.3 C.11.1; for a dose, C.8.8.3)."""
+def _modality(file: DicomFile, index: int) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """What turns stored values to the units of the modality (PS3.3 C.11.1; for a dose, C.8.8.3)."""
     header = file.header
     if header.get("ModalityLUTSequence"):
-        return table_of(header.ModalityLUTSequence[0], file.syntax)(stored)
+        return table_of(header.ModalityLUTSequence[0], file.syntax)
     own = group(header, "PixelValueTransformationSequence", index) or header
     slope = numbers(own, "RescaleSlope", 1) or numbers(header, "DoseGridScaling", 1) or (1.0,)
     intercept = numbers(own, "RescaleIntercept", 1) or (0.0,)
-    return stored.astype(np.float64) * slope[0] + intercept[0]
+    return lambda stored: stored.astype(np.float64) * slope[0] + intercept[0]
 
 
 def _voi(file: DicomFile, index: int) -> FileWindow | Table | None:
@@ -277,4 +310,4 @@ def _color(stored: NDArray[Any], header: Dataset) -> Frame:
     bits = whole(header, "BitsStored")
     if stored.dtype.kind != "u" or (bits != 8 and text(header, "PhotometricInterpretation").startswith("YBR_FULL")):
         raise DicomFault(f"expected unsigned color (YBR of 8 bits), got another of {bits} bits; convert it to RGB")
-    return Frame(stored.astype(np.float64) / (2**bits - 1))
+    return Frame(stored, lambda part: part.astype(np.float64) / (2**bits - 1))

@@ -7,7 +7,7 @@ once it is clear that they do not fill the memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsaliency.data.dicom.header import DicomFault, numbers
+from medsaliency.types import FloatArray
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 MOST = 65_536
 """Entries that a table can have."""
+BLOCK = 2**20
+"""Pixels that are turned into other numbers at a time, so that a whole image is never held as 64-bit numbers."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,14 @@ def _entries(data: bytes, count: int, syntax: str) -> NDArray[np.uint16]:
     return np.frombuffer(data[: 2 * count], f"{order}u2").astype(np.uint16)
 
 
-def palette_colors(stored: NDArray[Any], header: Dataset, syntax: str) -> NDArray[np.float64]:
+def blocks(image: NDArray[Any]) -> Iterator[slice]:
+    """Rows of an image that are of ``BLOCK`` pixels together, or a single one."""
+    step = max(1, BLOCK // image.shape[1])
+    for start in range(0, len(image), step):
+        yield slice(start, start + step)
+
+
+def palette_colors(stored: NDArray[Any], header: Dataset, syntax: str) -> FloatArray:
     """Colors (H, W, 3) in [0, 1] of palette indices (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6; C.7.9 where it is segmented).
 
     Args:
@@ -91,11 +101,13 @@ def palette_colors(stored: NDArray[Any], header: Dataset, syntax: str) -> NDArra
     count, first, bits = _descriptor(header, "RedPaletteColorLookupTableDescriptor")
     names = [f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")]
     if names[0] in header:
-        index = np.clip(stored.astype(np.int64) - first, 0, count - 1)
         tables = [_entries(bytes(header[name].value), count, syntax) for name in names]
         if min(map(len, tables)) < count:
             raise DicomFault(f"expected palettes of {count} entries, got fewer; export it again")
-        colors = np.stack([table[index] for table in tables], axis=-1)
+
+        def look_up(part: NDArray[Any]) -> NDArray[np.uint16]:
+            index = np.clip(part.astype(np.int64) - first, 0, count - 1)
+            return np.stack([table[index] for table in tables], axis=-1)
     else:
         if bits != 16:
             raise DicomFault(f"expected a segmented palette of 16 bits, got {bits}; convert it")
@@ -103,9 +115,18 @@ def palette_colors(stored: NDArray[Any], header: Dataset, syntax: str) -> NDArra
             data = bytes(header[f"Segmented{name}"].value)
             if _expanded(_entries(data, len(data) // 2, syntax).tolist()) > MOST:
                 raise DicomFault(f"expected a segmented palette that expands to at most {MOST:,} entries; convert it")
-        colors = apply_color_lut(stored, header)[..., :3]
+
+        def look_up(part: NDArray[Any]) -> NDArray[np.uint16]:
+            return np.asarray(apply_color_lut(part, header)[..., :3], np.uint16)
+
+    colors = np.empty((*stored.shape, 3), np.uint16)
+    for rows in blocks(stored):
+        colors[rows] = look_up(stored[rows])
     most = 255 if bits == 8 and int(colors.max()) <= 255 else 65_535
-    return colors / np.float64(most)
+    found = np.empty(colors.shape, np.float32)
+    for rows in blocks(stored):
+        found[rows] = colors[rows] / np.float64(most)
+    return found
 
 
 def _expanded(data: Sequence[int], place: int = 0, segments: int | None = None) -> int:
