@@ -153,6 +153,15 @@ def test_the_proportions_of_files_are_treated_as_the_processor_does(tmp_path: Pa
             assert reading_of(folder) == {"fit": fit}
 
 
+def test_a_margin_that_the_processor_cuts_off_is_kept(tmp_path: Path) -> None:
+    processor = transformers.BitImageProcessor(size={"shortest_edge": 32}, crop_size=28)
+    folder = save(resnet(), processor, tmp_path / "model")
+    expected = processor(Image.fromarray(PIXELS), return_tensors="pt")["pixel_values"].float()
+    classifier = load(folder)
+    assert (classifier.size, reading_of(folder)) == (28, {"fit": "crop"})
+    assert torch.allclose(classifier.prepare(IMAGE[:, :, 2:30, 2:30]), expected, atol=1e-3), "28 of 32 pixels a side"
+
+
 def test_independent_classes_and_a_single_output_are_known(tmp_path: Path) -> None:
     several = load(save(vit(problem_type="multi_label_classification"), squeezed(), tmp_path / "several"))
     assert several.output == "sigmoid"

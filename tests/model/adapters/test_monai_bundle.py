@@ -187,7 +187,8 @@ def test_without_transforms_the_value_range_counts_and_no_activation_is_a_softma
         ({"_target_": "UNet", "spatial_dims": 2}, "expected a classification network"),
         ({"_target_": "SEResNet50", "spatial_dims": 9, "in_channels": 1}, "SEResNet50 cannot be built"),
         ("a network", "got None"),
-        ("@network_def", "is an expression"),
+        ("@network_def", "expected at most 10000 values and 64 within one another"),
+        ({"_target_": "SEResNet50", "layers": ["@network_def"] * 2}, "a reference that leads back to itself"),
     ],
 )
 def test_no_expression_and_no_other_code_is_run(
@@ -281,6 +282,7 @@ def test_weights_that_are_pickled_scripted_missing_or_of_another_network_are_ref
         ("metadata.json", '{"network_data_format": {"inputs": {"image": 3}}}', "expected network_data_format"),
         ("inference.json", "{}", "expected a configuration with network_def"),
         ("inference.json", "[" * 100_000, "cannot be read"),
+        ("metadata.json", '{"a": ' + "[" * 500 + "]" * 500 + "}", "expected at most 64 values within one another"),
     ],
 )
 def test_a_configuration_that_is_not_whole_is_named(bundle: Path, name: str, text: str, message: str) -> None:
@@ -288,6 +290,44 @@ def test_a_configuration_that_is_not_whole_is_named(bundle: Path, name: str, tex
     with pytest.raises(MedsaliencyError, match=message) as error:
         load(bundle)
     assert "\n" not in str(error.value)
+
+
+def test_references_that_multiply_are_refused_and_a_long_chain_is_followed(bundle: Path) -> None:
+    many = {f"level{i}": [f"@level{i + 1}"] * 10 for i in range(9)} | {"level9": 1}
+    network_def = {"_target_": "SEResNet50", "layers": "@level0"}
+    write(bundle, INFERENCE | many | {"network_def": network_def})
+    with pytest.raises(MedsaliencyError, match=r"network_def: expected at most 10000 values"):
+        load(bundle)
+    steps = [{"_target_": "ScaleIntensityd", "keys": "@level6"}] * 20  # each of them about 2,000
+    write(bundle, INFERENCE | many | {"preprocessing": {"transforms": steps}})
+    for call in (load, reading_of):
+        with pytest.raises(MedsaliencyError, match=r"preprocessing: expected at most 10000 values"):
+            call(bundle)
+    chain = {f"link{i}": f"@link{i + 1}" for i in range(40)} | {"link40": 3, "classes": "@link0"}
+    write(bundle, INFERENCE | chain)
+    assert load(bundle).logits(IMAGE).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "network_def: &a\n  layers: [*a]\n",
+        "a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nnetwork_def: {<<: [*b, *b]}\n",
+        "a: &a [1, 1]\nb: &b [*a, *a]\nnetwork_def: [*b, *b]\n",
+    ],
+)
+def test_aliases_of_yaml_are_refused(bundle: Path, text: str) -> None:
+    (bundle / "configs" / "inference.json").unlink()
+    (bundle / "configs" / "inference.yaml").write_text(text)
+    with pytest.raises(MedsaliencyError, match="expected no aliases of YAML"):
+        load(bundle)
+
+
+def test_names_that_are_numbers_are_refused_as_any_other_argument(bundle: Path) -> None:
+    (bundle / "configs" / "inference.json").unlink()
+    write(bundle, INFERENCE | {"network_def": {"_target_": "SEResNet50", 3: 4}}, name="inference.yaml")
+    with pytest.raises(MedsaliencyError, match="SEResNet50 cannot be built"):
+        load(bundle)
 
 
 def test_counts_that_the_metadata_lack_are_named(bundle: Path) -> None:

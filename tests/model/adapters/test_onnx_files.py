@@ -84,6 +84,16 @@ def test_what_is_no_protocol_buffer_is_refused(content: bytes, tmp_path: Path) -
         files_beside(tmp_path / "model.onnx", content)
 
 
+def test_fields_of_more_than_32_bits_are_refused(tmp_path: Path) -> None:
+    content = in_the_graph("../secret.bin").SerializeToString()
+    tag = bytes([7 << 3 | 2])  # that of the graph
+    start = content.index(tag)
+    overlong = bytes([tag[0] | 128, 128, 128, 128, 16])  # the same number with the 33rd bit set
+    hidden = content[:start] + overlong + content[start + 1 :]
+    with pytest.raises(MedsaliencyError, match="a field of a number beyond 32 bits"):
+        files_beside(tmp_path / "model.onnx", hidden)
+
+
 def test_graphs_within_graphs_without_end_are_refused(tmp_path: Path) -> None:
     content = b""
     for field in (*(6, 5, 1) * 40, 7):  # a graph in an attribute of a node of a graph, and so on, in a model

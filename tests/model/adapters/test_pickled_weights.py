@@ -107,6 +107,33 @@ def test_a_tensor_larger_than_its_storage_is_refused(tmp_path: Path) -> None:
         read_pickled_weights(save(module, tmp_path / "network.pt", True))
 
 
+def test_modules_that_are_shared_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medsaliency.model.adapters.pickled_weights.MOST", 1000)
+    module: nn.Module = nn.Linear(1, 1)
+    for _ in range(40):  # 2 to the 40 of them, in a small file
+        module = nn.Sequential(module, module)
+    with pytest.raises(MedsaliencyError, match="modules within modules without end"):
+        read_pickled_weights(save(module, tmp_path / "network.pt", True))
+
+
+@LAYOUTS
+def test_views_of_one_storage_may_not_be_larger_together_than_a_file(
+    tmp_path: Path, zipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = torch.arange(20_000.0)
+    path = tmp_path / "network.pt"
+    torch.save({str(i): numbers[i:] for i in range(20)}, path, _use_new_zipfile_serialization=zipped)
+    made = []
+    bytes_of = torch.frombuffer
+    monkeypatch.setattr(torch, "frombuffer", lambda *given, **more: made.append(1) or bytes_of(*given, **more))
+    found = read_pickled_weights(path)
+    assert all(torch.equal(found[str(i)], numbers[i:]) for i in range(20))
+    assert len(made) == 1, "one copy of the storage"
+    monkeypatch.setattr("medsaliency.model.adapters.pickled_weights.LARGEST", 200_000)
+    with pytest.raises(MedsaliencyError, match="more of views of the same numbers"):
+        read_pickled_weights(path)
+
+
 @LAYOUTS
 def test_a_damaged_file_is_refused_or_read_as_tensors(tmp_path: Path, zipped: bool) -> None:
     whole, rng = save(SmallCNN(2), tmp_path / "network.pt", zipped).read_bytes(), np.random.default_rng(0)

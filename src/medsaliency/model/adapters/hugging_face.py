@@ -13,11 +13,12 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
 from medsaliency.model.adapters.axes import size_of
+from medsaliency.model.adapters.hugging_face_files import CONFIG, check_files
 from medsaliency.model.adapters.optional import optional
 from medsaliency.model.classifier import Classifier, Output
 from medsaliency.types import MedsaliencyError
 
-CONFIG, PREPROCESSING = "config.json", "preprocessor_config.json"
+PREPROCESSING = "preprocessor_config.json"
 WHOLE = 384
 """Pixels a side from which ConvNeXt's processor squeezes the whole image instead of taking its middle."""
 
@@ -51,7 +52,7 @@ class _Preprocessing(BaseModel):
         return [(mean + offset) / scale for mean in means], [std / scale for std in stds]
 
     def sides(self) -> tuple[int, int] | None:
-        """(H, W) of what the model is given; None where nothing fixes it."""
+        """(H, W) of what the model is given, after a center crop; None where nothing fixes it."""
         for wanted, given in ((self.do_center_crop, self.crop_size), (self.do_resize, self.size)):
             if wanted and isinstance(given, int):
                 return given, given
@@ -62,7 +63,12 @@ class _Preprocessing(BaseModel):
         return None
 
     def fit(self) -> str:
-        """How a file's proportions are treated: "crop" keeps the middle, "stretch" gives them up."""
+        """How a file's proportions are treated: "crop" keeps the middle square, "stretch" gives them up.
+
+        The margin that a processor cuts off the middle square is not: where ``shortest_edge`` is 256 and ``crop_size``
+        224, the processor keeps the middle 224 / 256 = 87.5 % of each side, and so does ConvNeXt's with its
+        ``crop_pct`` of 0.875. Here the whole square is shown, in which everything is smaller by that factor.
+        """
         size = self.size if isinstance(self.size, dict) else {}
         whole = {"height", "width"} <= size.keys()
         if self.image_processor_type.startswith("ConvNext"):
@@ -88,7 +94,7 @@ def reading(place: str) -> dict[str, Any]:
 def load(place: str, *, device: torch.device | str | None = None, batch_size: int = 32) -> Classifier:
     """A classifier from a folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``.
 
-    Nothing is fetched, no code in the folder is run, and weights are safetensors only.
+    Nothing is fetched, no file outside the folder is opened, no code in it is run, and weights are safetensors only.
 
     Args:
         place: The folder.
@@ -97,15 +103,11 @@ def load(place: str, *, device: torch.device | str | None = None, batch_size: in
 
     Raises:
         MedsaliencyError: If transformers is not installed, a file is missing, the model is no image classifier, wants
-            code of its own, or has weights that do not fit.
+            code of its own or files elsewhere, or has weights that do not fit.
     """
     transformers = optional("transformers", "hugging-face", "A model of Hugging Face")
     folder = Path(place)
-    if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
-        raise MedsaliencyError(
-            f"{folder}: expected model.safetensors beside {CONFIG}; weights in another format could run code when "
-            "read: save the model again with save_pretrained"
-        )
+    check_files(folder)
     preparing = _preprocessing(folder)
     try:
         with _quietly(transformers):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,10 @@ NETWORKS = {
 """MONAI's networks that classify, as its bundles name them."""
 FETCHING = ("pretrained", "weights")
 """Arguments that would fetch other weights; a bundle has its own."""
-DEEPEST = 16
-"""Most references that lead to one another."""
+DEEPEST = 64
+"""Most values within one another, references followed."""
+MOST = 10_000
+"""Most values of a network or of a list of transforms, references followed."""
 
 
 def takes(place: str) -> bool:
@@ -111,13 +114,30 @@ def load(place: str, *, device: torch.device | str | None = None, batch_size: in
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        found = json.loads(text) if path.suffix == ".json" else _yaml(text)
+        _check_depth(found)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise MedsaliencyError(f"{path}: cannot be read ({said}); fetch the bundle again") from error
     if not isinstance(found, dict):
         raise MedsaliencyError(f"{path}: expected names and values, got {type(found).__name__}; fetch the bundle again")
     return found
+
+
+def _yaml(text: str) -> Any:
+    """A YAML file without aliases, by which a short one could be endless."""
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        raise ValueError("expected no aliases of YAML, which repeat a value; use references, @name")
+    return yaml.safe_load(text)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = [list(one.values()) if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [each for several in inner for each in several]
+    if level:
+        raise ValueError(f"expected at most {DEEPEST} values within one another, got more")
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -141,31 +161,45 @@ def _entry(folder: Path, side: str) -> tuple[str, dict[str, Any]]:
     return str(name), entry
 
 
-def _literal(value: Any, config: Mapping[str, Any], where: str, depth: int = 0) -> Any:
+def _literal(
+    value: Any, config: Mapping[str, Any], where: str, depth: int = 0, visited: Iterator[int] | None = None
+) -> Any:
     """``value`` with references followed; no expression is evaluated.
 
+    Args:
+        value: Of the configuration.
+        config: The whole of it.
+        where: For errors.
+        depth: Of values and references that led here.
+        visited: Counts the values that were met; None begins at 0.
+
     Raises:
-        MedsaliencyError: If it has an expression, or a reference that leads nowhere.
+        MedsaliencyError: If it has an expression, a reference that leads nowhere, or too many of them.
     """
+    visited = count() if visited is None else visited
+    if depth > DEEPEST or next(visited) >= MOST:
+        raise MedsaliencyError(
+            f"{where}: expected at most {MOST} values and {DEEPEST} within one another, references followed, got more; "
+            "look for a reference that leads back to itself, and write the value itself"
+        )
     if isinstance(value, dict):
-        return {key: _literal(inner, config, where, depth) for key, inner in value.items()}
+        return {str(key): _literal(inner, config, where, depth + 1, visited) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_literal(inner, config, where, depth) for inner in value]
+        return [_literal(inner, config, where, depth + 1, visited) for inner in value]
     if not isinstance(value, str) or value[:1] not in ("$", "@", "%"):
         return value
-    if value[0] != "@" or depth >= DEEPEST:
+    if value[0] != "@":
         raise MedsaliencyError(
             f"{where}: {value!r} is an expression, which is code and is not run; write the value itself into the "
             "configuration"
         )
     found: Any = config
     for part in value[1:].replace("::", "#").split("#"):
-        key: Any = int(part) if isinstance(found, list) and part.isdecimal() else part
         try:
-            found = found[key]
-        except (KeyError, IndexError, TypeError) as error:
+            found = found[int(part) if isinstance(found, list) and part.isdecimal() else part]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise MedsaliencyError(f"{where}: {value!r} leads nowhere; write the value itself") from error
-    return _literal(found, config, where, depth + 1)
+    return _literal(found, config, where, depth + 1, visited)
 
 
 def _network(folder: Path, config: Mapping[str, Any]) -> tuple[nn.Module, str]:
@@ -195,13 +229,14 @@ def _preparation(folder: Path, config: Mapping[str, Any], key: str) -> Preparati
     where = f"{folder}: preprocessing"
     validate = config.get("validate")
     listed = config.get("preprocessing") or (validate.get("preprocessing") if isinstance(validate, dict) else None)
-    listed = _literal(listed, config, where) if isinstance(listed, str) else listed or []
+    visited = count()
+    listed = _literal(listed, config, where, 0, visited) if isinstance(listed, str) else listed or []
     transforms = listed.get("transforms") if isinstance(listed, dict) else listed
-    transforms = _literal(transforms, config, where) if isinstance(transforms, str) else transforms
+    transforms = _literal(transforms, config, where, 0, visited) if isinstance(transforms, str) else transforms
     if not isinstance(transforms, list) or not all(isinstance(transform, dict) for transform in transforms):
         raise MedsaliencyError(f"{where}: expected a list of transforms, got something else; write them out")
     try:
-        found = prepare([_literal(one, config, where) for one in transforms if matters(one)], key)
+        found = prepare([_literal(one, config, where, 0, visited) for one in transforms if matters(one)], key)
     except MedsaliencyError as error:
         if str(error).startswith(where):
             raise

@@ -71,6 +71,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     at = 0
     while at < len(message):
         key, at = _number(message, at)
+        if key >> 32:  # some readers drop the upper bits, and would see another field than is seen here
+            raise ValueError("it has a field of a number beyond 32 bits")
         kind = key & 7
         if kind == 0:
             _, at = _number(message, at)

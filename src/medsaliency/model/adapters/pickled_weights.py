@@ -20,9 +20,11 @@ from torch import Tensor
 from medsaliency.types import MedsaliencyError
 
 LARGEST = 2 << 30
-"""Most bytes of a file."""
+"""Most bytes of a file, and of the weights taken out of it."""
 DEEPEST = 64
 """Most modules within one another."""
+MOST = 100_000
+"""Most modules, one that is used twice counted twice."""
 DTYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -54,11 +56,13 @@ def read_pickled_weights(path: Path) -> dict[str, Tensor]:
     content = path.read_bytes()
     try:
         module, storages = _zipped(content) if zipfile.is_zipfile(io.BytesIO(content)) else _legacy(content)
-        found: dict[str, Tensor] = {}
+        weights = _Weights(storages)
         if isinstance(module, dict):
-            found = {str(name): _tensor(value, storages) for name, value in module.items()}
+            for name, value in module.items():
+                weights.add("", name, value)
         else:
-            _collect(module, "", found, storages, 0)
+            weights.collect(module, "", 0)
+        found = weights.found
     except Exception as error:  # a damaged file can raise anything
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise MedsaliencyError(
@@ -133,6 +137,8 @@ class _Reader(pickle._Unpickler):
             return _Inert
         if pid[0] != "storage" or not isinstance(pid[1], torch.dtype) or (len(pid) > 5 and pid[5] is not None):
             raise ValueError("expected whole storages of numbers")
+        if not isinstance(pid[2], str | int):
+            raise TypeError("expected a number or a name of a storage")
         self.sizes[str(pid[2])] = pid[1].itemsize
         return _Storage(str(pid[2]), pid[1])
 
@@ -163,29 +169,65 @@ def _legacy(content: bytes) -> tuple[Any, dict[str, bytes]]:
     return module, storages
 
 
-def _collect(module: Any, prefix: str, found: dict[str, Tensor], storages: dict[str, bytes], depth: int) -> None:
-    """Put what ``nn.Module.state_dict`` would list of ``module`` into ``found``."""
-    if depth > DEEPEST:
-        raise ValueError("modules within modules without end")
-    if not isinstance(module, _Inert):
-        raise TypeError(f"expected a module, got {type(module).__name__}")
-    for kind in ("_parameters", "_buffers"):
-        for name, value in module.state.get(kind, {}).items():
-            if value is not None:
-                found[f"{prefix}{name}"] = _tensor(value, storages)
-    for name, child in module.state.get("_modules", {}).items():
-        if child is not None:
-            _collect(child, f"{prefix}{name}.", found, storages, depth + 1)
+class _Weights:
+    """What is taken out of a file.
+
+    Args:
+        storages: Their bytes, by key.
+    """
+
+    def __init__(self, storages: dict[str, bytes]) -> None:
+        self.storages = storages
+        self.numbers: dict[str, Tensor] = {}  # (bytes,), by key: views of one storage share it
+        self.found: dict[str, Tensor] = {}
+        self.modules = 0
+        self.bytes = 0
+
+    def collect(self, module: Any, prefix: str, depth: int) -> None:
+        """Add what ``nn.Module.state_dict`` would list of ``module``."""
+        self.modules += 1
+        if depth > DEEPEST or self.modules > MOST:
+            raise ValueError("modules within modules without end")
+        if not isinstance(module, _Inert):
+            raise TypeError(f"expected a module, got {type(module).__name__}")
+        for kind in ("_parameters", "_buffers"):
+            for name, value in module.state.get(kind, {}).items():
+                if value is not None:
+                    self.add(prefix, name, value)
+        for name, child in module.state.get("_modules", {}).items():
+            if child is not None:
+                self.collect(child, f"{prefix}{_plain(name)}.", depth + 1)
+
+    def add(self, prefix: str, name: Any, value: Any) -> None:
+        """Add a copy of the tensor ``value``.
+
+        Raises:
+            ValueError: If it, or all together, are larger than a file may be.
+        """
+        if isinstance(value, _Parameter):
+            value = value.given[0]
+        if not isinstance(value, _View):
+            raise TypeError("expected a tensor among the weights")
+        storage, offset, size, stride = value.given[:4]
+        numbers = self._storage(storage.key).view(storage.dtype)
+        count = math.prod(size)
+        if count > len(numbers):
+            raise ValueError("a tensor of more numbers than the file has")
+        self.bytes += count * storage.dtype.itemsize
+        if self.bytes > LARGEST:
+            raise ValueError(f"expected weights of at most {LARGEST >> 30} GiB, got more of views of the same numbers")
+        self.found[f"{prefix}{_plain(name)}"] = torch.as_strided(numbers, tuple(size), tuple(stride), offset).clone()
+
+    def _storage(self, key: str) -> Tensor:
+        if key not in self.numbers:
+            content = bytearray(self.storages[key])
+            self.numbers[key] = (
+                torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+            )
+        return self.numbers[key]
 
 
-def _tensor(value: Any, storages: dict[str, bytes]) -> Tensor:
-    if isinstance(value, _Parameter):
-        value = value.given[0]
-    if not isinstance(value, _View):
-        raise TypeError("expected a tensor among the weights")
-    storage, offset, size, stride = value.given[:4]
-    content = storages[storage.key]
-    numbers = torch.frombuffer(bytearray(content), dtype=storage.dtype) if content else torch.empty(0)
-    if math.prod(size) > len(numbers):
-        raise ValueError("a tensor of more numbers than the file has")
-    return torch.as_strided(numbers, tuple(size), tuple(stride), offset).clone()
+def _plain(name: Any) -> str:
+    if not isinstance(name, str | int):
+        raise TypeError(f"expected a name, got {type(name).__name__}")
+    return str(name)
