@@ -355,7 +355,7 @@ def export(
     images: Annotated[str | None, typer.Option(help="Samples, separated by commas; all if not given.")] = None,
     threshold: Annotated[float, typer.Option(help="Share of a map's pixels, the highest, that are segmented.")] = 0.1,
     de_identify: Annotated[
-        bool, typer.Option("--de-identify", help="Apply the basic profile of DICOM PS3.15; name folders by numbers.")
+        bool, typer.Option("--de-identify", help="Apply the basic profile of DICOM PS3.15, into a new folder.")
     ] = False,
     data_root: Annotated[Path | None, typer.Option(help="Where the original images lie, if they have moved.")] = None,
     stow: Annotated[

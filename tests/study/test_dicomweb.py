@@ -180,7 +180,7 @@ def test_a_file_that_cannot_be_sent_stops_before_the_first_is(tmp_path: Path, mo
             assert MARK not in str(told.value)
         with pytest.raises(MedsaliencyError, match="expected files to store, got none"):
             push([], web.url)
-        monkeypatch.setattr(dicomweb, "MAX_OBJECT", 1000)
+        monkeypatch.setattr(dicomweb, "MAX_SENT", 1000)
         with pytest.raises(MedsaliencyError, match="expected a file of at most"):
             push([good], web.url)
         assert web.asked == []

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -175,16 +176,44 @@ def test_text_that_is_something_else_is_refused(text: str, tmp_path: Path) -> No
         collect(tmp_path)
 
 
-def test_moved_files_are_found_by_as_much_of_their_path_as_is_there(tmp_path: Path) -> None:
+def test_moved_files_are_found_by_an_end_of_their_path_and_their_content(tmp_path: Path) -> None:
     (tmp_path / "new" / "b").mkdir(parents=True)
-    for name in ("0.dcm", "b/0.dcm", "b/1.dcm"):
-        (tmp_path / "new" / name).write_bytes(b"")
-    about = _about(source="/gone/a/b/0.dcm", parts=["/gone/a/b/0.dcm", "/gone/a/b/1.dcm", "/gone/a/b/2.dcm"])
+    contents = {"b/0.dcm": b"another", "0.dcm": b"first", "b/1.dcm": b"second", "1.dcm": b"second"}
+    for name, content in contents.items():
+        (tmp_path / "new" / name).write_bytes(content)
+    sha256 = [hashlib.sha256(content).hexdigest() for content in (b"first", b"second")]
+    about = _about(source="/gone/a/b/0.dcm", parts=["/gone/a/b/0.dcm", "/gone/a/b/1.dcm"], sha256=sha256)
     (tmp_path / "scan.json").write_text(json.dumps(about))
     (found,) = collect(tmp_path, tmp_path / "new")
-    there = tmp_path / "new" / "b"
-    assert found.files == (there / "0.dcm", there / "1.dcm", Path("/gone/a/b/2.dcm"))
+    assert found.files == (tmp_path / "new" / "0.dcm", tmp_path / "new" / "b" / "1.dcm")
+    assert found.record.image == found.files[0]
+    assert found.digests() == tuple(sha256)
     assert collect(tmp_path)[0].files[0] == Path("/gone/a/b/0.dcm")
+
+
+def test_a_root_without_the_file_that_was_explained_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "0.dcm").write_bytes(b"another")
+    digest = hashlib.sha256(b"first").hexdigest()
+    (tmp_path / "scan.json").write_text(json.dumps(_about(source=str(tmp_path / "0.dcm"), sha256=[digest])))
+    (tmp_path / "0.dcm").write_bytes(b"first")
+    with pytest.raises(MedsaliencyError, match=r"^scan: expected the file that was explained below --data-root"):
+        collect(tmp_path, tmp_path / "new")
+    assert collect(tmp_path)[0].digests() == (digest,), "it is where it was"
+
+
+def test_an_older_product_without_digests_is_taken_where_it_was_and_looked_for_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    for place in (tmp_path, tmp_path / "new"):
+        (place / "0.dcm").write_bytes(b"first")
+    about = _about(source=str(tmp_path / "0.dcm"))
+    (tmp_path / "scan.json").write_text(json.dumps(about))
+    assert collect(tmp_path)[0].digests() == (hashlib.sha256(b"first").hexdigest(),)
+    with pytest.raises(MedsaliencyError, match=r"^scan: expected digests by which its original is known"):
+        collect(tmp_path, tmp_path / "new")
+    (tmp_path / "scan.json").write_text(json.dumps({**about, "sha256": []}))
+    with pytest.raises(MedsaliencyError, match=r"^scan: expected the file that was explained as its original"):
+        collect(tmp_path)[0].digests()
 
 
 def test_a_file_is_read_again_as_it_was_read(tmp_path: Path) -> None:

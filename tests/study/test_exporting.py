@@ -1,3 +1,5 @@
+import csv
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -94,6 +96,20 @@ def _explained(folder: Path, name: str, image: Path | None, geometry: Geometry, 
     return maps
 
 
+def _series(folder: Path, said: list[str | None]) -> list[str]:
+    """Files of slices that say each whether annotations are burned into them."""
+    paths = []
+    for place, value in enumerate(said):
+        image = pydicom.dcmread(_known("MR_small.dcm"))
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        image.ImagePositionPatient = [0.0, 0.0, 3.0 * place]
+        if value is not None:
+            image.BurnedInAnnotation = value
+        paths.append(str(folder / f"slice-{place}.dcm"))
+        image.save_as(paths[-1])
+    return paths
+
+
 def test_a_run_is_exported_an_image_a_folder_without_its_controls(run: Path, exported: tuple[Path, list[Path]]) -> None:
     output, files = exported
     samples = list(Store(run).maps().attrs["samples"])  # type: ignore[arg-type]
@@ -103,11 +119,11 @@ def test_a_run_is_exported_an_image_a_folder_without_its_controls(run: Path, exp
         *("gradient.parametric-map.dcm", "gradient.segmentation.dcm", "gradient.secondary-capture.dcm"),
         *("gradient.nii.gz", "grad_cam.nii.gz"),
     }
-    folders = sorted(output.iterdir())
-    assert [folder.name for folder in folders] == [
-        f"000{number}-{sample.replace('/', '-').replace(' ', '-').replace('.', '-')}"
-        for number, sample in enumerate(samples, 1)
-    ]
+    folders = sorted(path for path in output.iterdir() if path.is_dir())
+    assert [folder.name for folder in folders] == ["0001", "0002", "0003"]
+    with (output / "index.csv").open(newline="") as file:
+        index = list(csv.reader(file))
+    assert index == [["number", "sample"], *([str(number), sample] for number, sample in enumerate(samples, 1))]
     assert all({file.name for file in folder.iterdir()} == names for folder in folders)
     assert sorted(files) == sorted(output.rglob("*.*"))
 
@@ -120,7 +136,7 @@ def test_exported_maps_are_those_of_the_run_put_back_on_native_pixels(
     store, (output, _) = Store(run), exported
     geometries = store.read_json("geometry.json")
     for place, sample in enumerate(store.maps().attrs["samples"]):  # type: ignore[arg-type]
-        (folder,) = output.glob(f"000{place + 1}-*")
+        folder = output / f"000{place + 1}"
         for method in ("gradient", "grad_cam"):
             stored = np.asarray(store.maps()[f"maps/{method}"][place])  # type: ignore[index]
             native = to_native(stored, from_dict(geometries[sample]))
@@ -134,7 +150,7 @@ def test_exported_maps_are_those_of_the_run_put_back_on_native_pixels(
 def test_the_affine_of_a_nifti_file_leads_where_the_dicom_header_does(
     scans: Path, exported: tuple[Path, list[Path]]
 ) -> None:
-    (folder,) = exported[0].glob("0001-*")
+    folder = exported[0] / "0001"
     header = pydicom.dcmread(folder / "grad_cam.parametric-map.dcm")
     position = np.array(header.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient, float)
     shared = header.SharedFunctionalGroupsSequence[0]
@@ -153,7 +169,7 @@ def test_the_report_has_the_runs_numbers(run: Path, exported: tuple[Path, list[P
     predictions = store.read_table("predictions.parquet").set_index("sample")
     scores = store.read_table("scores.parquet")
     for number, sample in enumerate(store.maps().attrs["samples"], 1):  # type: ignore[arg-type]
-        (folder,) = output.glob(f"000{number}-*")
+        folder = output / f"000{number}"
         groups = highdicom.sr.srread(folder / "report.dcm").content.get_image_measurement_groups()
         probabilities = [measurement.value for measurement in groups[0].get_measurements()]
         assert probabilities == [float(predictions.loc[sample, f"p_{k}"]) for k in range(2)]  # type: ignore[arg-type]
@@ -170,7 +186,7 @@ def test_the_report_has_the_runs_numbers(run: Path, exported: tuple[Path, list[P
 def test_exported_objects_lie_beside_their_originals(scans: Path, run: Path, exported: tuple[Path, list[Path]]) -> None:
     for number, sample in enumerate(Store(run).maps().attrs["samples"], 1):  # type: ignore[arg-type]
         original = pydicom.dcmread(scans / sample)
-        for path in next(exported[0].glob(f"000{number}-*")).glob("*.dcm"):
+        for path in (exported[0] / f"000{number}").glob("*.dcm"):
             made = pydicom.dcmread(path)
             assert made.StudyInstanceUID == original.StudyInstanceUID
             assert made.PatientID == original.PatientID
@@ -188,8 +204,9 @@ def test_exporting_again_gives_the_same_identifiers_and_replaces_the_files(
 ) -> None:
     for _ in range(2):
         files = export(run, tmp_path, dicom=True, methods=["gradient"])
-    assert len(files) == len(set(tmp_path.rglob("*.dcm"))) == 12
-    for path in files:
+    assert files[0] == tmp_path / "index.csv"
+    assert len(files[1:]) == len(set(tmp_path.rglob("*.dcm"))) == 12
+    for path in files[1:]:
         if path.name != "report.dcm":  # which is of all methods exported with it
             before = pydicom.dcmread(exported[0] / path.relative_to(tmp_path))
             assert pydicom.dcmread(path).SOPInstanceUID == before.SOPInstanceUID
@@ -198,19 +215,22 @@ def test_exporting_again_gives_the_same_identifiers_and_replaces_the_files(
 def test_images_and_methods_can_be_chosen(run: Path, tmp_path: Path) -> None:
     samples = list(Store(run).maps().attrs["samples"])  # type: ignore[arg-type]
     files = export(run, tmp_path, to_nifti=True, images=[samples[2], samples[1]], methods=["random"])
-    assert [path.name for path in files] == ["random.nii.gz"] * 2
-    assert [path.parent.name[:5] for path in files] == ["0002-", "0003-"], "numbers are those of the run"
+    assert [path.name for path in files] == ["index.csv", *["random.nii.gz"] * 2]
+    assert [path.parent.name for path in files[1:]] == ["0002", "0003"], "numbers are those of the run"
 
 
 def test_de_identified_exports_hold_no_identifier_and_are_named_by_numbers(
     scans: Path, run: Path, tmp_path: Path
 ) -> None:
     files = export(run, tmp_path, dicom=True, to_nifti=True, methods=["gradient"], de_identify=True)
-    assert [folder.name for folder in sorted(tmp_path.iterdir())] == ["0001", "0002", "0003"]
+    folders = [tmp_path / name for name in ("0001", "0002", "0003")]
+    assert sorted(tmp_path.iterdir()) == [*folders, tmp_path / "captures-left-out.txt"], "and no index"
+    assert (tmp_path / "captures-left-out.txt").read_text().splitlines()[-1] == "0001 0002 0003"
+    assert not [path for path in files if "capture" in path.name and path.suffix == ".dcm"]
     originals = [pydicom.dcmread(path) for path in scans.rglob("*.dcm")]
     uids = {str(o.get(k)) for o in originals for k in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")}
-    assert len(files) == 15
-    for folder in tmp_path.iterdir():
+    assert len(files) == 13
+    for folder in folders:
         evidence = pydicom.dcmread(folder / "report.dcm").CurrentRequestedProcedureEvidenceSequence[0]
         listed = {
             i.ReferencedSOPInstanceUID for own in evidence.ReferencedSeriesSequence for i in own.ReferencedSOPSequence
@@ -234,7 +254,7 @@ def test_originals_that_have_moved_are_found_below_the_root_that_is_given(
     with pytest.raises(MedsaliencyError, match="nowhere"):
         export(gone, tmp_path / "out", dicom=True, methods=["gradient"])
     assert not (tmp_path / "out").exists()
-    assert len(export(gone, tmp_path / "out", dicom=True, methods=["gradient"], data_root=moved)) == 12
+    assert len(export(gone, tmp_path / "out", dicom=True, methods=["gradient"], data_root=moved)) == 13
 
 
 def test_what_explain_has_written_is_exported(run: Path, scans: Path, tmp_path: Path) -> None:
@@ -243,11 +263,11 @@ def test_what_explain_has_written_is_exported(run: Path, scans: Path, tmp_path: 
     files = export(tmp_path / "explained", tmp_path / "out", dicom=True, to_nifti=True)
     assert {file.name for file in files} == {
         *("gradient.parametric-map.dcm", "gradient.segmentation.dcm", "gradient.secondary-capture.dcm"),
-        *("report.dcm", "gradient.nii.gz"),
+        *("report.dcm", "gradient.nii.gz", "index.csv"),
     }
-    assert {file.parent.name for file in files} == {"0001-scan-3"}
+    assert {file.parent.name for file in files} == {"0001", "out"}
     maps = np.load(tmp_path / "explained" / "scan 3.npz")
-    floats = pydicom.dcmread(tmp_path / "out" / "0001-scan-3" / "gradient.parametric-map.dcm")
+    floats = pydicom.dcmread(tmp_path / "out" / "0001" / "gradient.parametric-map.dcm")
     np.testing.assert_array_equal(floats.pixel_array, maps["gradient"])
     assert floats.SourceImageSequence[0].ReferencedSOPInstanceUID == pydicom.dcmread(path).SOPInstanceUID
 
@@ -279,7 +299,7 @@ def test_slices_with_an_affine_each_share_no_volume(tmp_path: Path) -> None:
         affine = ((1.0, 0.0, 0.0, float(frame)), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
         geometry = Geometry(shape[1:], slice=Slice(0, frame, shape), affine=affine)
         _explained(folder, f"film-{frame}", film, geometry, plane=frame)
-    assert len(export(folder, tmp_path / "out", to_nifti=True, methods=["grad_cam"])) == 2
+    assert len(export(folder, tmp_path / "out", to_nifti=True, methods=["grad_cam"])) == 1 + 2
 
 
 def test_a_series_explained_as_a_volume_references_each_of_its_files(tmp_path: Path) -> None:
@@ -330,14 +350,14 @@ def test_originals_that_are_not_dicom_are_refused_with_what_can_be_written_inste
     with pytest.raises(MedsaliencyError, match=r"^scan: expected a DICOM file as its original.*--nifti$"):
         export(tmp_path / "explained", tmp_path / "out", dicom=True)
     assert not (tmp_path / "out").exists()
-    (file, _) = export(tmp_path / "explained", tmp_path / "out", to_nifti=True)
+    (_, file, _) = export(tmp_path / "explained", tmp_path / "out", to_nifti=True)
     np.testing.assert_array_equal(np.asanyarray(nibabel.load(file).dataobj), maps["grad_cam"])  # type: ignore[attr-defined]
 
 
 def test_made_images_are_exported_as_nifti_alone(small_path: Path, tmp_path: Path) -> None:
     with pytest.raises(MedsaliencyError, match=r"expected a DICOM file as its original.*got a made image.*--nifti$"):
         export(small_path, tmp_path, dicom=True)
-    assert len(export(small_path, tmp_path, to_nifti=True, methods=["grad_cam"])) == 8
+    assert len(export(small_path, tmp_path, to_nifti=True, methods=["grad_cam"])) == 1 + 8
 
 
 def test_one_original_that_fails_leaves_nothing_of_the_others(tmp_path: Path) -> None:
@@ -357,21 +377,96 @@ def test_a_slice_across_the_files_of_a_series_has_no_original_to_reference(tmp_p
 
 
 def test_an_image_with_text_burned_in_is_not_de_identified(tmp_path: Path) -> None:
-    image = pydicom.dcmread(_known("MR_small.dcm"))
-    image.BurnedInAnnotation = "YES"
-    image.save_as(tmp_path / "image.dcm")
-    _explained(tmp_path / "explained", "image", tmp_path / "image.dcm", Geometry((64, 64)))
+    parts = _series(tmp_path, ["NO", "YES"])
+    _explained(tmp_path / "explained", "image", Path(parts[0]), Geometry((2, 64, 64)), parts=parts)
     with pytest.raises(MedsaliencyError, match=r"^image: expected an image without burned-in annotation"):
         export(tmp_path / "explained", tmp_path / "out", dicom=True, de_identify=True)
     assert not (tmp_path / "out").exists()
 
 
-def test_names_of_samples_lead_out_of_no_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("said", "captured"), [(["NO", "NO"], True), (["NO", None], False), ([None, None], False)])
+def test_pixels_are_shown_in_a_de_identified_capture_only_where_every_slice_denies_annotations(
+    said: list[str | None], captured: bool, tmp_path: Path
+) -> None:
+    parts = _series(tmp_path, said)
+    _explained(tmp_path / "explained", "image", Path(parts[0]), Geometry((2, 64, 64)), parts=parts)
+    files = export(tmp_path / "explained", tmp_path / "out", dicom=True, de_identify=True, methods=["grad_cam"])
+    note = [] if captured else ["captures-left-out.txt"]
+    kinds = ["parametric-map", "segmentation", *(["secondary-capture"] if captured else [])]
+    assert [file.name for file in files] == [*(f"grad_cam.{kind}.dcm" for kind in kinds), "report.dcm", *note]
+    assert "grad_cam.secondary-capture.dcm" in {
+        file.name for file in export(tmp_path / "explained", tmp_path / "kept", dicom=True, methods=["grad_cam"])
+    }
+
+
+def test_de_identified_files_are_not_put_among_others(tmp_path: Path) -> None:
+    _explained(tmp_path / "explained", "image", _known("MR_small.dcm"), Geometry((64, 64)))
+    export(tmp_path / "explained", tmp_path / "out", dicom=True)
+    before = sorted((tmp_path / "out").rglob("*"))
+    with pytest.raises(MedsaliencyError, match=r"out: expected a new folder for de-identified files, it is in use"):
+        export(tmp_path / "explained", tmp_path / "out", dicom=True, de_identify=True)
+    assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_an_index_grows_and_images_of_another_export_are_not_mixed_in(tmp_path: Path) -> None:
+    folder, out = tmp_path / "explained", tmp_path / "out"
+    for name in ("a", "b, c"):
+        _explained(folder, name, None, Geometry((4, 5)))
+    for name in ("b, c", "a"):
+        export(folder, out, to_nifti=True, images=[name], methods=["grad_cam"])
+    with (out / "index.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["number", "sample"], ["1", "a"], ["2", "b, c"]]
+    _explained(tmp_path / "other", "z", None, Geometry((4, 5)))
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    with pytest.raises(MedsaliencyError, match=r"out: expected a folder without exports of other images"):
+        export(tmp_path / "other", out, to_nifti=True)
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
+    (out / "index.csv").unlink()
+    with pytest.raises(MedsaliencyError, match=r"out: expected a folder without exports of other images"):
+        export(folder, out, to_nifti=True)
+    (out / "index.csv").write_text("no,index\n1,2\n")
+    with pytest.raises(MedsaliencyError, match=r"index.csv: expected the index of an export"):
+        export(folder, out, to_nifti=True)
+
+
+def test_an_original_that_is_not_what_was_explained_is_refused_by_its_sample(tmp_path: Path) -> None:
+    image = tmp_path / "scan.dcm"
+    shutil.copy(_known("MR_small.dcm"), image)
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    folder = tmp_path / "explained"
+    _explained(folder, "scan", image, Geometry((64, 64)), sha256=[digest])
+    assert export(folder, tmp_path / "first", dicom=True)
+    other = pydicom.dcmread(image)
+    other.PatientName = MARK
+    other.save_as(image)
+    with pytest.raises(MedsaliencyError, match=r"^scan: expected the file that was explained as its original, got"):
+        export(folder, tmp_path / "out", dicom=True)
+    (tmp_path / "root").mkdir()
+    shutil.move(image, tmp_path / "root" / "scan.dcm")
+    with pytest.raises(MedsaliencyError, match=r"^scan: expected the file that was explained below --data-root"):
+        export(folder, tmp_path / "out", dicom=True, data_root=tmp_path / "root")
+    with pytest.raises(MedsaliencyError, match=r"^scan: expected its original, got no such file.*--data-root"):
+        export(folder, tmp_path / "out", dicom=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_original_of_a_run_that_is_not_what_was_explained_is_refused(scans: Path, run: Path, tmp_path: Path) -> None:
+    moved, sample = tmp_path / "scans", Store(run).maps().attrs["samples"][1]  # type: ignore[index]
+    shutil.copytree(scans, moved)
+    other = pydicom.dcmread(moved / sample)  # type: ignore[operator]
+    other.PatientSex = "F"
+    other.save_as(moved / sample)  # type: ignore[operator]
+    with pytest.raises(MedsaliencyError, match=rf"^{sample}: expected the file that was explained as its original"):
+        export(run, tmp_path / "out", dicom=True, methods=["gradient"], data_root=moved)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_of_samples_are_in_no_path(tmp_path: Path) -> None:
     folder = tmp_path / "explained"
     _explained(folder, "x", None, Geometry((4, 5)), sample="../../etc/Bücher der Ärzte")
     files = export(folder, tmp_path / "out", to_nifti=True)
-    assert {path.parent.name for path in files} == {"0001-etc-B-cher-der-rzte"}
-    assert {path.parent.parent for path in files} == {tmp_path / "out"}
+    assert {path.parent for path in files} == {tmp_path / "out", tmp_path / "out" / "0001"}
+    assert "Bücher" in files[0].read_text(encoding="utf-8")
 
 
 def test_progress_is_shown_for_images_and_volumes(run: Path, tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ from dicomweb_client import DICOMwebClient
 from pydicom.dataelem import RawDataElement
 
 from medsaliency.study.dicomweb_search import Found, kind_of, nothing, parse_query, search
-from medsaliency.study.dicomweb_session import MAX_OBJECT, TIMEOUT, UNREADABLE, connect, quiet
+from medsaliency.study.dicomweb_session import TIMEOUT, UNREADABLE, connect, quiet
 from medsaliency.study.store import write_bytes
 from medsaliency.types import MedsaliencyError, Track, silent
 
 BATCH = 32 * 2**20
 """Bytes of files sent in one request; a file that is larger goes alone."""
+MAX_SENT = 2 * 2**30
+"""Most bytes of a file that is sent, a map of 2000 slices of 512 x 512 pixels; it takes three times as much memory."""
 UNDEFINED = 0xFFFFFFFF
 """Length of an element that says where it ends by a delimiter."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
@@ -122,8 +124,8 @@ def _uid_of(path: Path) -> str:
     """The SOP Instance UID of a DICOM file that can be sent."""
     if not path.is_file():
         raise MedsaliencyError(f"{path}: no such file; check the path")
-    if path.stat().st_size > MAX_OBJECT:
-        raise MedsaliencyError(f"{path}: expected a file of at most {MAX_OBJECT // 2**20} MiB, got a larger one")
+    if path.stat().st_size > MAX_SENT:
+        raise MedsaliencyError(f"{path}: expected a file of at most {MAX_SENT // 2**20} MiB, got a larger one")
     try:
         dataset = pydicom.dcmread(path)
         uid, syntax = str(dataset.get("SOPInstanceUID", "")), dataset.file_meta.get("TransferSyntaxUID")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,7 @@ class Found:
         pixels: Reads the image, (C, H, W) or (C, D, H, W) in [0, 1], on native pixels.
         seed: Of the study.
         scores: Of each method, for each measure its value and, where that is NaN, the reason.
+        sha256: Of each of the original's files when it was explained; None where that was not kept.
     """
 
     sample: str
@@ -67,13 +69,31 @@ class Found:
     pixels: Callable[[], FloatArray]
     seed: int = 0
     scores: Scores = field(default_factory=dict)
+    sha256: tuple[str, ...] | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The original's files, in the order of its slices; none for a made image."""
-        if self.record.parts:
-            return self.record.parts
-        return () if self.record.image is None else (self.record.image,)
+        return self.record.files
+
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each of the original's files, which are those that were explained.
+
+        Raises:
+            MedsaliencyError: If a file is missing, or another one than was explained.
+        """
+        if not all(file.is_file() for file in self.files):
+            raise MedsaliencyError(
+                f"{self.sample}: expected its original, got no such file; check the path, or give --data-root with the "
+                "folder that the originals are in now"
+            )
+        found = tuple(self.record.digests())
+        if self.sha256 is not None and self.sha256 != found:
+            raise MedsaliencyError(
+                f"{self.sample}: expected the file that was explained as its original, got another or a changed one; "
+                "put it back, give --data-root with the folder that it is in, or explain the image again"
+            )
+        return found
 
     @property
     def stored(self) -> tuple[object, ...]:
@@ -149,6 +169,7 @@ def _of_run(path: Path, data_root: Path | None) -> list[Found]:
                 pixels=_pixels(dataset, records[sample]),
                 seed=study.seed,
                 scores=_scores(by_sample[sample]),
+                sha256=_kept(geometries[sample]),
             )
         )
     return found
@@ -191,14 +212,17 @@ def _scores(rows: pd.DataFrame) -> Scores:
 def _of_file(path: Path, number: int, data_root: Path | None) -> Found:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        image, parts = about["source"], about.get("parts") or []
+        image, parts, sha256 = about["source"], about.get("parts") or [], _kept(about)
+        if data_root is not None and image is not None:
+            parts = [str(path) for path in _moved(about["sample"], parts or [image], sha256, data_root)]
+            image, parts = parts[0], parts if about.get("parts") else []
         record = Record(
             id=about["sample"],
             label=about["target"],
             patient=about["sample"],
-            image=None if image is None else _moved(Path(image), data_root),
+            image=None if image is None else Path(image),
             plane=about["plane"],
-            parts=tuple(_moved(Path(part), data_root) for part in parts),
+            parts=tuple(Path(part) for part in parts),
         )
         geometry = from_dict(about["geometry"])
         reading = _reading(about.get("reading"), record, geometry)
@@ -217,6 +241,7 @@ def _of_file(path: Path, number: int, data_root: Path | None) -> Found:
             version=about["medsaliency"],
             maps=_maps_of_file(path.with_suffix(".npz")),
             pixels=lambda: read_record(record, reading).pixels,
+            sha256=sha256,
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MedsaliencyError(
@@ -225,12 +250,29 @@ def _of_file(path: Path, number: int, data_root: Path | None) -> Found:
         ) from error
 
 
-def _moved(path: Path, data_root: Path | None) -> Path:
-    """A file in the place that is given: below it by as much of its own path as is found there."""
-    if data_root is None:
-        return path
-    ends = [data_root.joinpath(*path.parts[start:]) for start in range(1, len(path.parts))]
-    return next((end for end in ends if end.is_file()), path)
+def _kept(about: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The digests of an original's files; None where the product is older than they are."""
+    return tuple(str(digest) for digest in about["sha256"]) if "sha256" in about else None
+
+
+def _moved(sample: str, files: Sequence[str], sha256: tuple[str, ...] | None, data_root: Path) -> list[Path]:
+    """The files of an original in the place that is given: below it by an end of their own paths, known by content."""
+    if sha256 is None or len(sha256) != len(files):
+        raise MedsaliencyError(
+            f"{sample}: expected digests by which its original is known below --data-root, got none from an older "
+            "version; leave --data-root out, or explain the image again"
+        )
+    found = []
+    for file, digest in zip(map(Path, files), sha256, strict=True):
+        ends = [data_root.joinpath(*file.parts[start:]) for start in range(1, len(file.parts))]
+        there = [end for end in ends if end.is_file() and hashlib.sha256(end.read_bytes()).hexdigest() == digest]
+        if not there:
+            raise MedsaliencyError(
+                f"{sample}: expected the file that was explained below --data-root, got none of its name with its "
+                "content; name the folder that the originals are in now, or explain the image again"
+            )
+        found.append(there[0])
+    return found
 
 
 def _reading(saved: Mapping[str, Any] | None, record: Record, geometry: Geometry) -> Reading:

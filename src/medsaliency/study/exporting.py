@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
-import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.1
 """Share of a map's pixels, the highest, that become a segment."""
-_NAMED = re.compile(r"[^A-Za-z0-9_-]+")
+INDEX, LEFT_OUT = "index.csv", "captures-left-out.txt"
+"""Of an export's folder: which sample each number is, and of which images there are no pictures."""
 
 
 def export(
@@ -39,8 +41,9 @@ def export(
 ) -> list[Path]:
     """Write the maps of a run, or of explained files, as DICOM objects, as NIfTI, or as both.
 
-    Each image has a folder of its own, named after its number and its sample. Everything named is looked up, and every
-    original's header is read, before anything is written; files of the same names in ``output`` are replaced.
+    Each image has a folder of its own, named after its number; ``index.csv`` says which sample that is. Everything
+    named is looked up, and every original is compared with what was explained, before anything is written; files of the
+    same names in ``output`` are replaced.
 
     Args:
         source: Folder of a finished run, or of what ``medsaliency explain`` has written.
@@ -52,17 +55,17 @@ def export(
         methods: Names; None for all that are no controls.
         images: Samples; None for all.
         threshold: Share of a map's pixels, the highest, that become a segment.
-        de_identify: Apply the Basic Application Level Confidentiality Profile to what is written, and name folders
-            after numbers alone.
+        de_identify: Apply the Basic Application Level Confidentiality Profile to what is written, into a new folder and
+            without an index. Secondary Captures are left out unless the original denies burned-in annotations.
         data_root: Where the originals lie, if not where they were.
         track: Shows progress.
 
     Returns:
-        The files, in the order written.
+        The files, in the order written: the index first, and last a note of what was left out, where anything was.
 
     Raises:
-        MedsaliencyError: If neither is asked for, a name is unknown, or an original cannot be referenced. It names
-            samples and nothing of a header.
+        MedsaliencyError: If neither is asked for, a name is unknown, an original is not what was explained or
+            cannot be referenced, or ``output`` holds exports of others. It names samples and nothing of a header.
     """
     if not dicom and not to_nifti:
         raise MedsaliencyError("export: expected --dicom, --nifti or both, got neither")
@@ -70,20 +73,27 @@ def export(
         raise MedsaliencyError(f"export: expected a threshold between 0 and 1 (a share of pixels), got {threshold}")
     found = _chosen(collect(source, data_root), images)
     names = _methods(found, methods)
-    folders = {one.sample: _folder(one, de_identify) for one in found}
+    folders = {one.sample: output / f"{one.number:04d}" for one in found}
+    sources = {one.sample: _originals(one, de_identify) for one in found} if dicom else {}
+    index = _index(found, output, de_identify)
     written: list[Path] = []
+    if index:
+        write_bytes(output / INDEX, index)
+        written.append(output / INDEX)
     if dicom:
-        originals = {one.sample: _originals(one, de_identify) for one in found}
         cleaned = _cleaning(de_identify)
         for one in track(found, "exporting DICOM", len(found)):
-            folder = output / folders[one.sample]
-            written += _write_dicom(one, originals[one.sample], names, threshold, cleaned, folder)
+            written += _write_dicom(one, sources[one.sample], names, threshold, cleaned, folders[one.sample])
     if to_nifti:
         stored: dict[object, list[Found]] = {}
         for one in found:
             stored.setdefault(one.stored, []).append(one)
         for together in track(list(stored.values()), "exporting NIfTI", len(stored)):
-            written += _write_nifti(together, names, output / folders[together[0].sample])
+            written += _write_nifti(together, names, folders[together[0].sample])
+    left_out = [folders[sample].name for sample, source in sources.items() if not source.captures]
+    if left_out:
+        write_bytes(output / LEFT_OUT, _note(left_out))
+        written.append(output / LEFT_OUT)
     return written
 
 
@@ -116,14 +126,61 @@ def _methods(found: Sequence[Found], methods: Sequence[str] | None) -> list[str]
     return chosen
 
 
-def _folder(one: Found, de_identify: bool) -> str:
-    """The name of an image's folder. Names of files can be names of patients."""
-    named = _NAMED.sub("-", one.sample).strip("-")[:80]
-    return f"{one.number:04d}" if de_identify or not named else f"{one.number:04d}-{named}"
+def _index(found: Sequence[Found], output: Path, de_identify: bool) -> bytes:
+    """Which sample each number is, with those of earlier exports to the folder; nothing where it is de-identified.
+
+    Raises:
+        MedsaliencyError: If files of others would be mixed with those that are to be written.
+    """
+    if de_identify:
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise MedsaliencyError(
+                f"{output}: expected a new folder for de-identified files, it is in use; name another --output, or "
+                "empty it"
+            )
+        return b""
+    path, known = output / INDEX, {}
+    if path.is_file():
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                known = {int(row["number"]): row["sample"] for row in csv.DictReader(file)}
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise MedsaliencyError(
+                f"{path}: expected the index of an export, got something else; name another --output"
+            ) from error
+    for one in found:
+        if known.get(one.number, one.sample) != one.sample or (
+            one.number not in known and (output / f"{one.number:04d}").exists()
+        ):
+            raise MedsaliencyError(
+                f"{output}: expected a folder without exports of other images, got one with another image number "
+                f"{one.number}; name another --output"
+            )
+    known |= {one.number: one.sample for one in found}
+    content = io.StringIO()
+    csv.writer(content, lineterminator="\n").writerows([("number", "sample"), *sorted(known.items())])
+    return content.getvalue().encode()
 
 
-def _originals(one: Found, de_identify: bool) -> Originals:
-    """The headers of an image's original files."""
+def _note(left_out: Sequence[str]) -> bytes:
+    """What is said of secondary captures that were not written."""
+    return (
+        "No secondary captures are in these folders: they would show the originals' pixels, and the originals do not "
+        f"say that no annotation is burned into these (BurnedInAnnotation NO).\n{' '.join(left_out)}\n"
+    ).encode()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An image's original: its headers, its files' digests, and whether pictures of it may be written."""
+
+    originals: Originals
+    digests: tuple[str, ...]
+    captures: bool
+
+
+def _originals(one: Found, de_identify: bool) -> _Source:
+    """The original of an image, which is the one that was explained."""
     from medsaliency.report.dicom.deidentify import refuse_identifying_pixels
     from medsaliency.report.dicom.originals import read_originals
 
@@ -139,10 +196,11 @@ def _originals(one: Found, de_identify: bool) -> Originals:
                 f"{one.sample}: expected a slice or frame as its DICOM file has it, got one across them; write --nifti"
             )
         frame = place.index
+    digests = one.digests()
     originals = read_originals(one.sample, one.files, frame, one.geometry.native_size)
     if de_identify:
-        refuse_identifying_pixels(one.sample, originals.header)
-    return originals
+        refuse_identifying_pixels(originals)
+    return _Source(originals, digests, captures=not de_identify or originals.burned_in == "NO")
 
 
 def _cleaning(de_identify: bool) -> Callable[[Dataset], None]:
@@ -156,7 +214,7 @@ def _cleaning(de_identify: bool) -> Callable[[Dataset], None]:
 
 def _write_dicom(
     one: Found,
-    originals: Originals,
+    source: _Source,
     methods: Sequence[str],
     threshold: float,
     clean: Callable[[Dataset], None],
@@ -181,9 +239,10 @@ def _write_dicom(
         seed=one.seed,
         scores={name: one.scores.get(name, {}) for name in methods},
         spacing=one.geometry.spacing,
+        digests=source.digests,
     )
     written = []
-    for name, made in objects(explanation, originals, threshold):
+    for name, made in objects(explanation, source.originals, threshold, captures=source.captures):
         clean(made)
         content = io.BytesIO()
         made.save_as(content, enforce_file_format=True)

@@ -186,11 +186,12 @@ def test_new_identifiers_are_others_in_another_export(kinds: dict[str, Any], exp
     assert found[0] != found[1], "a hash could be told by who knows the original"
 
 
-def test_an_image_that_shows_its_patient_is_refused() -> None:
-    shown = Dataset()
-    refuse_identifying_pixels("sample", shown)
-    shown.BurnedInAnnotation = "NO"
-    refuse_identifying_pixels("sample", shown)
-    shown.BurnedInAnnotation = "YES"
+def test_an_image_that_shows_its_patient_is_refused(kinds: dict[str, Any]) -> None:
+    shown = kinds["series"].read()
+    refuse_identifying_pixels(shown)
+    for frame in shown.frames:
+        frame.header.BurnedInAnnotation = "NO"
+    refuse_identifying_pixels(shown)
+    shown.frames[1].header.BurnedInAnnotation = "YES"
     with pytest.raises(MedsaliencyError, match=r"^sample: expected an image without burned-in annotation"):
-        refuse_identifying_pixels("sample", shown)
+        refuse_identifying_pixels(shown)

@@ -8,6 +8,8 @@ from pydicom.uid import UID
 
 from medsaliency.report.dicom import objects
 from medsaliency.report.dicom.deidentify import Deidentifier
+from medsaliency.report.dicom.originals import read_originals
+from medsaliency.types import MedsaliencyError
 
 KINDS = (
     *("ct", "ct without a frame of reference", "mr", "cr", "dx", "us", "sc", "film", "frame of a film"),
@@ -74,6 +76,38 @@ def test_every_object_lies_in_the_study_of_its_original_and_references_it(
         "a series for each kind and method, one of reports"
     )
     assert all(UID(uid).is_valid for uid in instances)
+
+
+def test_frames_at_one_place_become_objects_without_a_place(
+    kinds: dict[str, Any], explained: Callable[..., Any], errors_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    film = pydicom.dcmread(kinds["enhanced"].files[0])
+    for group in film.PerFrameFunctionalGroupsSequence:
+        group.PlanePositionSequence = film.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence
+    film.save_as(tmp_path / "film.dcm")
+    explanation = explained((5, 128, 128))
+    originals = read_originals("sample", [tmp_path / "film.dcm"], None, (5, 128, 128))
+    made = dict(objects(explanation, originals, 0.1))
+    assert (made["grad_cam.parametric-map"].pixel_array == explanation.maps["grad_cam"]).all()
+    assert not [e for one in made.values() for e in errors_of(_written(one, tmp_path / "object.dcm"))]
+
+
+def test_what_the_library_refuses_is_told_by_the_sample_and_without_its_words(
+    kinds: dict[str, Any], explained: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("Zyzzyva^Jane")
+
+    monkeypatch.setattr("medsaliency.report.dicom.segmentation", refuse)
+    with pytest.raises(MedsaliencyError, match=r"^sample: expected an original beside which DICOM objects can") as told:
+        list(objects(explained((64, 64)), kinds["mr"].read(), 0.1))
+    assert "Zyzzyva" not in str(told.value)
+    assert told.value.__suppress_context__
+
+
+def test_captures_can_be_left_out(kinds: dict[str, Any], explained: Callable[..., Any]) -> None:
+    made = [name for name, _ in objects(explained((64, 64)), kinds["mr"].read(), 0.1, captures=False)]
+    assert made == ["grad_cam.parametric-map", "grad_cam.segmentation", "report"]
 
 
 _MAPS = ("parametric-map", "segmentation")

@@ -25,6 +25,8 @@ def test_whatever_makes_another_object_makes_another_identifier(
     changes: list[dict[str, Any]] = [
         *({"seed": 6}, {"weights": "f" * 64}, {"version": "1.2.4"}, {"maps": moved}),
         {"methods": {"grad_cam": "grad_cam(sign='absolute')"}},
+        *({"number": 4}, {"digests": ("ab",)}, {"target": 2}, {"explains": "Probability(index=1)"}),
+        *({"classes": ("a", "b", "c")}, {"probabilities": (0.1, 0.6, 0.3)}, {"architecture": "densenet"}),
     ]
     made = [
         identify(explained((64, 64), **change), kinds["mr"].read(), KINDS[0], "grad_cam", "", "") for change in changes

@@ -45,6 +45,57 @@ def test_an_image_that_does_not_say_where_it_lies_has_no_place(kinds: dict[str, 
     assert kinds["dx"].read().frames[0].spacing == (0.2, 0.2), "the detector's, where that is all there is"
 
 
+def _single(image: pydicom.Dataset, path: Path) -> Any:
+    image.save_as(path)
+    return read_originals("sample", [path], None, (128, 128))
+
+
+def test_frames_at_one_place_have_no_place_to_be_told_apart_by(kinds: dict[str, Any], tmp_path: Path) -> None:
+    film = pydicom.dcmread(kinds["enhanced"].files[0])
+    groups = film.PerFrameFunctionalGroupsSequence
+    groups[3].PlanePositionSequence = groups[1].PlanePositionSequence
+    film.save_as(tmp_path / "film.dcm")
+    found = read_originals("sample", [tmp_path / "film.dcm"], None, (5, 128, 128))
+    assert not found.in_patient
+    assert read_originals("sample", [tmp_path / "film.dcm"], 3, (128, 128)).in_patient, "one frame by itself"
+
+
+def test_spacing_is_the_readers(kinds: dict[str, Any], tmp_path: Path) -> None:
+    image = pydicom.dcmread(kinds["ct"].files[0])
+    del image.PixelSpacing
+    image.PixelAspectRatio = [3, 2]
+    found = _single(image, tmp_path / "ratio.dcm")
+    assert (found.frames[0].spacing, found.frames[0].scaled, found.in_patient) == ((3.0, 2.0), False, False)
+    region = pydicom.Dataset()
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+    region.PhysicalDeltaX, region.PhysicalDeltaY = 0.02, 0.03
+    image.SequenceOfUltrasoundRegions = [region]
+    assert _single(image, tmp_path / "regions.dcm").frames[0].spacing == pytest.approx((0.3, 0.2))
+    image.ImagerPixelSpacing, image.EstimatedRadiographicMagnificationFactor = [0.2, 0.4], 1.6
+    found = _single(image, tmp_path / "magnified.dcm")
+    assert (found.frames[0].spacing, found.frames[0].scaled) == (pytest.approx((0.125, 0.25)), True)
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (("NO", "NO", "NO", "NO", "NO"), "NO"),
+        (("NO", "YES", "NO", "NO", "NO"), "YES"),
+        (("NO", None, "NO", "NO", "NO"), ""),
+        ((None, None, None, None, "YES"), "YES"),
+        ((None,) * 5, ""),
+    ],
+)
+def test_every_slice_is_asked_whether_its_pixels_tell_the_patient(
+    said: tuple[str | None, ...], answer: str, kinds: dict[str, Any]
+) -> None:
+    found = kinds["series"].read()
+    for frame, value in zip(found.frames, said, strict=True):
+        if value is not None:
+            frame.header.BurnedInAnnotation = value
+    assert found.burned_in == answer
+
+
 def test_slices_that_are_turned_against_each_other_have_no_common_place(kinds: dict[str, Any], tmp_path: Path) -> None:
     files = list(kinds["series"].files)
     turned = pydicom.dcmread(files[1])

@@ -54,6 +54,24 @@ def test_whether_pixels_name_the_patient_is_as_the_original_says(
     assert secondary_capture(explained(kinds["ct"].size), "grad_cam", originals).BurnedInAnnotation == said
 
 
+def test_a_series_of_which_one_slice_names_the_patient_does(
+    kinds: dict[str, Any], explained: Callable[..., Any]
+) -> None:
+    originals = kinds["series"].read()
+    for place, frame in enumerate(originals.frames):
+        frame.header.BurnedInAnnotation = "YES" if place == 1 else "NO"
+    assert secondary_capture(explained((5, 128, 128)), "grad_cam", originals).BurnedInAnnotation == "YES"
+
+
+def test_another_picture_below_the_map_makes_another_object(
+    kinds: dict[str, Any], explained: Callable[..., Any]
+) -> None:
+    first, originals = explained((64, 64)), kinds["mr"].read()
+    changes: list[dict[str, Any]] = [{}, {"image": first.image / 2}, {"spacing": (1.0, 2.0)}]
+    made = [secondary_capture(explained((64, 64), **change), "grad_cam", originals) for change in changes]
+    assert len({one.SOPInstanceUID for one in made}) == 3
+
+
 def test_every_slice_of_a_series_is_referenced(kinds: dict[str, Any], explained: Callable[..., Any]) -> None:
     made = secondary_capture(explained((5, 128, 128)), "grad_cam", kinds["series"].read())
     uids = [pydicom.dcmread(path).SOPInstanceUID for path in kinds["series"].files]

@@ -21,6 +21,7 @@ from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
 from medsaliency.report.dicom import codes
+from medsaliency.report.dicom.originals import Originals
 from medsaliency.types import MedsaliencyError
 
 EDITION = "2026c"
@@ -93,16 +94,16 @@ class Deidentifier:
         return self._uids.get(uid, uid)
 
 
-def refuse_identifying_pixels(sample: str, original: Dataset) -> None:
-    """Refuse an original that says that its very pixels tell who the patient is: a secondary capture shows them.
+def refuse_identifying_pixels(originals: Originals) -> None:
+    """Refuse an original that says of any slice that its very pixels tell who the patient is.
 
     Raises:
         MedsaliencyError: If it says so.
     """
-    if original.get("BurnedInAnnotation") == "YES":
+    if originals.burned_in == "YES":
         raise MedsaliencyError(
-            f"{sample}: expected an image without burned-in annotation to de-identify, got one that says it has; leave "
-            "it out with --images, or clean its pixels first"
+            f"{originals.sample}: expected an image without burned-in annotation to de-identify, got one that says it "
+            "has; leave it out with --images, or clean its pixels first"
         )
 
 

@@ -32,6 +32,7 @@ class Explanation:
         seed: Of the study.
         scores: Of each method, for each measure its value and, where that is NaN, the reason.
         spacing: Distance of pixel centers along each native axis, or None where unknown.
+        digests: SHA-256 of each of the original's files, which tells it from others of the same identifiers.
 
     Raises:
         MedsaliencyError: If a map is not finite, or has another size than the image.
@@ -52,6 +53,7 @@ class Explanation:
     seed: int = 0
     scores: Mapping[str, Mapping[str, tuple[float, str]]] = field(default_factory=dict)
     spacing: tuple[float, ...] | None = None
+    digests: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for method, saliency in self.maps.items():

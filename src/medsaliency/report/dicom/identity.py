@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,8 @@ def identify(
     """The identity of an object, the same whenever the same explanation of the same image is exported again.
 
     UIDs are hashes, so that nothing of the originals' can be read from them. What would make another object of it
-    (weights, parameters, maps, a threshold) makes another UID: two objects that differ never share one.
+    (another original, number, weights, parameters, maps, class or probability, a threshold) makes another UID: two
+    objects that differ never share one.
 
     Args:
         explanation: What is exported.
@@ -53,6 +55,8 @@ def identify(
         label: Of the method, for people.
     """
     header = originals.header
+    said = [explanation.classes, explanation.probabilities, explanation.target, explanation.explains]
+    known = json.dumps([said, explanation.architecture, list(explanation.digests), explanation.number])
     made = (kind, method or "", str(explanation.seed), explanation.weights, explanation.version)
     frames = [f"{frame.header.SOPInstanceUID}#{frame.number}" for frame in originals.frames]
     chosen = list(explanation.maps) if method is None else [method]
@@ -62,7 +66,7 @@ def identify(
     return Identity(
         series=unique("series", str(header.SeriesInstanceUID), *made, *reprs),
         series_number=FIRST_SERIES[kind] + (0 if method is None else 1 + order.index(method)),
-        instance=unique("instance", *frames, *made, *reprs, *digests, content),
+        instance=unique("instance", *frames, *made, *reprs, *digests, known, content),
         number=explanation.number,
         description=f"{label}, {kind}, research use only",
     )

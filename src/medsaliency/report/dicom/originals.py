@@ -12,6 +12,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from medsaliency.data.dicom.file import frame_count, named, opened
+from medsaliency.data.dicom.geometry import ROUNDED, spacing_of
 from medsaliency.data.formats import FORMATS, format_of
 from medsaliency.types import MedsaliencyError
 
@@ -34,8 +35,9 @@ class Frame:
         number: Of the frame in the file, from 1; None where the file is one image.
         position: (x, y, z) of its first pixel in millimeters, as DICOM counts them (LPS+), or None where unknown.
         orientation: Direction cosines of its rows and columns, or None where unknown.
-        spacing: (between rows, between columns) of pixel centers in millimeters, or None where unknown.
+        spacing: (between rows, between columns) of pixel centers, as the reader takes it, or None where unknown.
         thickness: Of the slice in millimeters, or None where unknown.
+        scaled: Whether the spacing is in millimeters; else it is a ratio alone.
     """
 
     header: Dataset
@@ -44,6 +46,7 @@ class Frame:
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
     thickness: float | None
+    scaled: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,21 @@ class Originals:
 
     @property
     def in_patient(self) -> bool:
-        """Whether every slice says where in the patient it lies, and all lie the same way."""
+        """Whether every slice says where in the patient it lies, all lie the same way, and none where another does."""
         first = self.frames[0].orientation
-        if first is None or any(None in (f.position, f.orientation, f.spacing) for f in self.frames):
+        if first is None or any(None in (f.position, f.orientation, f.spacing) or not f.scaled for f in self.frames):
+            return False
+        places = {tuple(round(x / ROUNDED) for x in f.position or ()) for f in self.frames}
+        if len(places) < len(self.frames):  # as those of a film of one slice
             return False
         turned = [abs(a - b) for f in self.frames for a, b in zip(f.orientation or (), first, strict=True)]
         return max(turned) < SAME_ORIENTATION
+
+    @property
+    def burned_in(self) -> str:
+        """Whether the pixels tell who the patient is: YES if one slice says so, NO if all deny it, else nothing."""
+        said = {str(frame.header.get("BurnedInAnnotation") or "") for frame in self.frames}
+        return "YES" if "YES" in said else "NO" if said == {"NO"} else ""
 
 
 def read_originals(sample: str, files: Sequence[Path], frame: int | None, size: Sequence[int]) -> Originals:
@@ -144,16 +156,15 @@ def _frame(header: Dataset, number: int, *, single: bool) -> Frame:
     place = _group(header, number, "PlanePositionSequence", single)
     plane = _group(header, number, "PlaneOrientationSequence", single)
     pixels = _group(header, number, "PixelMeasuresSequence", single)
+    spacing, scaled = spacing_of(header, number)
     thickness = _numbers(pixels, "SliceThickness", 1)
     return Frame(
         header=header,
         number=None if single else number + 1,
         position=_numbers(place, "ImagePositionPatient", 3),
         orientation=_numbers(plane, "ImageOrientationPatient", 6),
-        # One spacing for all frames stands in the header; that of a detector is all that some radiographs know.
-        spacing=_numbers(pixels, "PixelSpacing", 2)
-        or _numbers(header, "PixelSpacing", 2)
-        or _numbers(header, "ImagerPixelSpacing", 2),
+        spacing=spacing,
+        scaled=scaled,
         thickness=None if thickness is None or thickness[0] <= 0 else thickness[0],
     )
 

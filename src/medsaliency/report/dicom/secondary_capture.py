@@ -9,7 +9,7 @@ from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from medsaliency.report.dicom import codes
 from medsaliency.report.dicom.explanation import Explanation
-from medsaliency.report.dicom.identity import KINDS, identify
+from medsaliency.report.dicom.identity import KINDS, digest, identify
 from medsaliency.report.dicom.originals import Originals
 from medsaliency.report.dicom.picture import NOTICE, draw
 from medsaliency.report.dicom.references import LOSSY, equipment, restore, stand_ins
@@ -25,7 +25,7 @@ def secondary_capture(explanation: Explanation, method: str, originals: Original
         originals: Its source images, which share its grid.
     """
     label = method_label(method)
-    identity = identify(explanation, originals, KINDS[2], method, "", label)
+    identity = identify(explanation, originals, KINDS[2], method, _content(explanation), label)
     pictures = draw(explanation, method)
     sources = stand_ins(originals)
     maker = equipment(explanation.weights, explanation.version)
@@ -51,7 +51,7 @@ def secondary_capture(explanation: Explanation, method: str, originals: Original
         made.PixelData = pictures.tobytes()
     # Whether the pixels name the patient: the text that is drawn here does not. Several frames have to say, and of an
     # original that does not, it cannot be ruled out.
-    if said := originals.frames[0].header.get("BurnedInAnnotation") or ("YES" if len(pictures) > 1 else ""):
+    if said := originals.burned_in or ("YES" if len(pictures) > 1 else ""):
         made.BurnedInAnnotation = said
     made.ImageComments = NOTICE
     made.DerivationDescription = f"Map of {label} over the source image, with a legend and text. {NOTICE}"
@@ -61,6 +61,11 @@ def secondary_capture(explanation: Explanation, method: str, originals: Original
             made[keyword] = sources[0][keyword]
     restore(made, originals, identity)
     return made
+
+
+def _content(explanation: Explanation) -> str:
+    """What decides the picture beside the map: the image under it, and its proportions."""
+    return f"{digest(explanation.image)} {explanation.spacing}"
 
 
 def _to_frames(made: Dataset, count: int) -> None:
