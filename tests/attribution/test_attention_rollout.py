@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import timm
 import torch
@@ -10,6 +12,7 @@ from torchvision import models as torchvision_models
 
 from medsaliency.attribution.attention_rollout import AttentionRollout, rollout
 from medsaliency.attribution.method import upsample
+from medsaliency.model.attention import read_attention
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.types import MedsaliencyError
@@ -249,3 +252,45 @@ def test_a_model_that_is_not_torchs_is_refused_with_its_own_reason() -> None:
 
     with pytest.raises(MedsaliencyError, match="no layers here"):
         AttentionRollout()(Probe(ScoresOnly(vit(), ["a", "b"]), IMAGES), [])
+
+
+def test_what_is_kept_of_a_micro_batch_is_what_its_attention_is_reduced_to() -> None:
+    alive: list[weakref.ref[Tensor]] = []
+    most = 0
+
+    def fuse(weights: Tensor) -> Tensor:
+        nonlocal most
+        fused = weights.mean(dim=1)
+        alive.append(weakref.ref(fused))
+        most = max(most, sum(each() is not None for each in alive))
+        return fused
+
+    module = vit()
+    classifier = Classifier(module, ["a", "b"], batch_size=1)
+    rows = read_attention(classifier, IMAGES, fuse, lambda layers: layers[1][:, 0].clone())
+    torch.testing.assert_close(rows, attention_by_hand(module, IMAGES)[1].mean(dim=1)[:, 0])
+    assert len(alive) == 6  # two layers of three images, one at a time
+    assert most == 2
+
+
+class SoftmaxElsewhere(nn.Module):
+    """A square softmax of four axes that is no attention, in front of a transformer where there is one."""
+
+    def __init__(self, dim: int, transformer: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3, padding=1)
+        self.transformer = transformer
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = self.conv(x).softmax(dim=self.dim)
+        return shares.mean(dim=(2, 3))[:, :2] if self.transformer is None else self.transformer(x)
+
+
+@pytest.mark.parametrize("dim", [1, -3, 2])
+def test_a_softmax_that_is_not_over_keys_is_no_attention(dim: int) -> None:
+    images = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(MedsaliencyError, match="expected a module with self-attention, found none"):
+        maps(SoftmaxElsewhere(dim), images)
+    module = vit(img_size=(16, 16))
+    torch.testing.assert_close(maps(SoftmaxElsewhere(dim, module), images), maps(module, images))

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from medsaliency.evaluation import delaunay
+from medsaliency.evaluation import delaunay, information_curves
 from medsaliency.evaluation.curve import FRACTIONS, area, information_curve, score_curve
 from medsaliency.evaluation.information import webp_length
 from medsaliency.evaluation.information_curves import InformationCurves
 from medsaliency.evaluation.ranking import rank
+from medsaliency.evaluation.threads import in_threads
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.probe import Probe
 from medsaliency.types import Curve, MedsaliencyError, generator
@@ -315,3 +316,23 @@ def test_a_volume_reveals_exactly_its_share_wherever_the_map_is_highest(summing)
         scores["sic_mean"][0].value
         > metric(Probe(classifier, volume, [1]), -saliency[None], rngs(1))["sic_mean"][0].value
     )
+
+
+def test_start_images_are_made_of_few_images_at_once_and_scores_stay_the_same(
+    summing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, metric = noise(5), InformationCurves(start=0.05, starts=2)
+    maps = images.flip(3)[:, 0]
+    whole = metric(Probe(summing(scale=0.05, middle=128), images, [1] * 5), maps, rngs(5))
+    assert any(score.curve for score in whole["sic_entropy"])
+    sizes: list[int] = []
+
+    def counted(run, tasks):
+        sizes.append(len(tasks))
+        return in_threads(run, tasks)
+
+    monkeypatch.setattr(information_curves, "in_threads", counted)
+    monkeypatch.setattr(information_curves, "AT_ONCE", 2 * 2 * 16 * 16)
+    again = metric(Probe(summing(scale=0.05, middle=128), images, [1] * 5), maps, rngs(5))
+    assert repr(again) == repr(whole)  # NaN included
+    assert sizes[:3] == [4, 4, 2]  # two images of two starts

@@ -49,12 +49,16 @@ class AttentionRollout:
         del rngs
         if not probe.classifier.differentiable:  # not torch's, so that nothing in it can be read
             probe.classifier.target_layer(probe.images)  # says why
-        layers = read_attention(probe.classifier, probe.images, self._fused)
-        layout, reads_class = patches_of(probe.classifier, layers[0].shape[1], probe.images.shape)
-        rolled = rollout(layers, self.discard)
-        front = layout.prefix or 0
-        row = rolled[:, 0] if reads_class else rolled[:, front:].mean(dim=1)
-        return at_image_size(probe, row[:, front:].unflatten(1, layout.grid))
+
+        def row(layers: list[Tensor]) -> Tensor:
+            """(n, T) of a micro-batch: what is kept of its n * T * T numbers a layer."""
+            layout, reads_class = patches_of(probe.classifier, layers[0].shape[1], probe.images.shape)
+            rolled = rollout(layers, self.discard)
+            return rolled[:, 0].clone() if reads_class else rolled[:, layout.prefix or 0 :].mean(dim=1)
+
+        rows = read_attention(probe.classifier, probe.images, self._fused, row)
+        layout, _ = patches_of(probe.classifier, rows.shape[1], probe.images.shape)
+        return at_image_size(probe, rows[:, layout.prefix or 0 :].unflatten(1, layout.grid))
 
     def _fused(self, weights: Tensor) -> Tensor:
         """(N, heads, T, T) to (N, T, T)."""

@@ -157,8 +157,11 @@ class InformationCurves:
         """
 
         def measure() -> list[tuple[End, End]]:
-            everyone = range(len(probe))
-            low = map(End, *self._mean_over_starts(probe, everyone, starts, None))
+            group = max(1, AT_ONCE // (probe.images[0].numel() * self.starts))
+            low: list[End] = []
+            for first in range(0, len(probe), group):
+                part = range(first, min(first + group, len(probe)))
+                low += map(End, *self._mean_over_starts(probe, part, starts, None))
             performance = self._performance(probe, probe.logits, np.arange(len(probe)))
             held = in_threads(lambda image: amounts(eight_bit(image[None])), probe.images.cpu().numpy())
             return list(zip(low, map(End, performance.T[:, :, None], held), strict=True))

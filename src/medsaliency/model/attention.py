@@ -20,8 +20,13 @@ _SOFTMAX = frozenset({F.softmax, torch.softmax, torch.Tensor.softmax})
 _FORWARD = inspect.signature(F.multi_head_attention_forward)
 
 
-def read_attention(classifier: Classifier, images: Tensor, fuse: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    """Attention of every layer, in the order in which layers run, (N, T, T) each: row q says where token q looks.
+def read_attention(
+    classifier: Classifier,
+    images: Tensor,
+    fuse: Callable[[Tensor], Tensor],
+    reduce: Callable[[list[Tensor]], Tensor],
+) -> Tensor:
+    """What ``reduce`` makes, (N, ...), of the attention of all layers, of one micro-batch after the other.
 
     Read are torch's fused attention, whose weights are computed beside it, ``nn.MultiheadAttention``, and the softmax
     of a module that computes attention step by step.
@@ -30,11 +35,13 @@ def read_attention(classifier: Classifier, images: Tensor, fuse: Callable[[Tenso
         classifier: Runs once on the images.
         images: (N, C, H, W) in display range.
         fuse: From (n, heads, T, T) to (n, T, T).
+        reduce: From the attention of every layer, in the order in which layers run, (n, T, T) each, where row q says
+            where token q looks, to (n, ...), which alone is kept.
 
     Raises:
         MedsaliencyError: If the module has no attention, or one that is not between all tokens of an image.
     """
-    passes: list[list[Tensor]] = []
+    passes: list[Tensor] = []
     own: list[Tensor] = []
     sizes: list[int] = []
     name = type(classifier.module).__name__
@@ -54,7 +61,9 @@ def read_attention(classifier: Classifier, images: Tensor, fuse: Callable[[Tenso
         own.append(fuse(weights.float()))
 
     def end(_module: object, _inputs: object, _output: object) -> None:
-        passes.append(list(own))
+        if own:
+            passes.append(reduce(own))
+            own.clear()
 
     handles = [classifier.module.register_forward_pre_hook(start), classifier.module.register_forward_hook(end)]
     try:
@@ -63,11 +72,11 @@ def read_attention(classifier: Classifier, images: Tensor, fuse: Callable[[Tenso
     finally:
         for handle in handles:
             handle.remove()
-    if not passes[0]:
+    if not passes:
         raise MedsaliencyError(
             f"{name}: expected a module with self-attention, found none while it ran; use grad_cam, which needs none"
         )
-    return [torch.cat(parts) for parts in zip(*passes, strict=True)]
+    return torch.cat(passes)
 
 
 def patches_of(classifier: Classifier, tokens: int, image: Sequence[int]) -> tuple[Layout, bool]:
@@ -113,7 +122,9 @@ class _Reading(TorchFunctionMode):
             return self._through_torch(args, given)
         found = func(*args, **given)
         if func in _SOFTMAX and found.ndim == 4 and found.shape[2] == found.shape[3] > 1:
-            self._keep(found)
+            dim = args[1] if len(args) > 1 else given.get("dim")
+            if dim in (-1, 3):  # over keys, and not over channels or places
+                self._keep(found)
         return found
 
     def _through_torch(self, args: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:

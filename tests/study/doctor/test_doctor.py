@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from medsaliency.data.dataset import Dataset
+from medsaliency.data.reading import Reading
 from medsaliency.model.checkpoint import save
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.zoo import build
+from medsaliency.study import doctor
 from medsaliency.study.doctor import CHECKS, STOPS, examine, examine_files
 from medsaliency.types import MedsaliencyError
 
@@ -122,3 +125,68 @@ def test_images_are_spread_over_classes(healthy: Classifier, brains: Dataset) ->
     examine(healthy, replace(brains, read=note), images=8)
     assert sorted(read) == [0, 0, 1, 1, 2, 2, 3, 3]
     assert read[:4] == [0, 1, 2, 3]
+
+
+class StaysInTraining(nn.BatchNorm2d):
+    def train(self, mode: bool = True) -> nn.BatchNorm2d:
+        return super().train(True)
+
+
+def test_nothing_of_the_classifier_changes(network, brightness: Dataset) -> None:
+    class Flattens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+            self.mix = nn.Conv2d(2, 2, 3, padding=1)
+            self.norm = StaysInTraining(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = self.norm(self.mix(self.network.features(x)))
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            maps.view(len(maps), -1)
+            logits: Tensor = self.network.fc(self.network.pool(maps).flatten(1))
+            return logits
+
+    classifier = Classifier(Flattens(), brightness.classes, size=16)
+    before = dict(vars(classifier))
+    values = {name: value.clone() for name, value in classifier.module.state_dict().items()}
+    parameters = {name: (id(value), value.stride()) for name, value in classifier.module.named_parameters()}
+    assert examine(classifier, brightness).findings["modes"]
+    assert vars(classifier) == before
+    assert all(torch.equal(value, values[name]) for name, value in classifier.module.state_dict().items())
+    after = {name: (id(value), value.stride()) for name, value in classifier.module.named_parameters()}
+    assert after == parameters
+    found = Classifier(network(), brightness.classes, size=16)
+    assert "target_layer" in examine(found, brightness).findings
+    assert found.known_target_layer is None
+
+
+def test_files_are_read_as_the_checkpoint_says(
+    files: Path, healthy: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"fit": "crop", "window": [40, 80], "view": "coronal"}
+    save(healthy, tmp_path / "model", architecture="small_cnn", reading=said)
+    asked = []
+
+    def note(classifier: Classifier, dataset: Dataset, **more: object) -> None:
+        asked.append((dataset.reading, more["fit"]))
+
+    monkeypatch.setattr(doctor, "examine", note)
+    examine_files(tmp_path / "model", files)
+    assert asked == [(Reading(window=(40, 80), view="coronal"), "crop")]
+    np.savez(tmp_path / "mnist.npz", **small_medmnist())  # its source takes no such option
+    examine_files(tmp_path / "model", tmp_path / "mnist.npz")
+    assert asked[1][1] == "crop"
+    config = tmp_path / "study.yaml"
+    config.write_text("data:\n  source: folder\n  size: 48\n  fit: stretch\n  options: {window: [1, 2]}\n")
+    examine_files(tmp_path / "model", files, config)
+    assert asked[2] == (Reading(window=(1, 2)), "stretch")
+
+
+def small_medmnist() -> dict[str, np.ndarray]:
+    found = {}
+    for name in ("train", "val", "test"):
+        found[f"{name}_images"] = np.zeros((4, 28, 28), dtype=np.uint8)
+        found[f"{name}_labels"] = np.arange(4)[:, None] % 2
+    return found

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import re
+import weakref
 from dataclasses import replace
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from medsaliency.data.dataset import Dataset
 from medsaliency.model.classifier import Classifier
 from medsaliency.study.doctor import examine
+from medsaliency.study.doctor.inputs import _trial
+from medsaliency.study.doctor.subject import subject
 
 
 def given(healthy: Classifier, mean: float, std: float) -> Classifier:
@@ -120,3 +123,21 @@ def test_without_labels_that_correspond_nothing_is_said(network, examined) -> No
     found = examined(network(threshold=127.5), output="sigmoid").findings
     assert not found["scaling"]
     assert not found["photometry"]
+
+
+def test_images_are_prepared_when_they_are_needed_and_not_kept(brightness: Dataset, network) -> None:
+    lent = subject(Classifier(network(), brightness.classes, size=16), brightness, size=None, fit="pad")
+    kept: list[weakref.ref[Tensor]] = []
+
+    def scale(images: Tensor) -> Tensor:
+        scaled = images * 2
+        kept.append(weakref.ref(scaled))
+        return scaled
+
+    trial = _trial(lent, "twice", scale, invert=True)
+    right = trial.right()
+    assert right is not None
+    inverse = lent.run(2 * (1 - lent.images)).argmax(dim=1)
+    assert right.tolist() == (inverse == lent.labels).tolist()
+    assert len(kept) == 2
+    assert all(each() is None for each in kept)

@@ -154,3 +154,17 @@ def test_a_map_of_positive_parts_may_be_blank_and_is_a_note(network, only) -> No
     assert finding.severity == "note"
     assert finding.where == "maps of grad_cam"
     assert "hires_cam" in finding.advice
+
+
+def test_a_backward_pass_for_which_memory_does_not_suffice_is_an_error_and_no_finding(network, examined) -> None:
+    seen = []
+
+    def fill(x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            seen.append(len(x))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x
+
+    with pytest.raises(MedsaliencyError, match="memory does not suffice for a backward pass of one image of 256"):
+        examined(Between(network(), fill))
+    assert seen == [1]

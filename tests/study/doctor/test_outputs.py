@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from medsaliency.study.doctor import CHECKS
+from medsaliency.model.classifier import Classifier
+from medsaliency.study.doctor import CHECKS, examine
+from medsaliency.types import MedsaliencyError
 
 
 class Then(nn.Module):
@@ -103,3 +106,42 @@ def test_one_class_for_all_images_is_a_note(network, examined) -> None:
     assert finding.severity == "note"
     assert finding.got == "'dark' for all 32"
     assert not diagnosis.problems()
+
+
+def test_images_are_given_in_smaller_parts_where_memory_does_not_suffice(network, examined) -> None:
+    class Small(nn.Module):
+        def __init__(self, most: int) -> None:
+            super().__init__()
+            self.network, self.most = network(), most
+
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            logits: Tensor = self.network(x)
+            return logits
+
+    assert not any(examined(Small(3)).findings.values())
+    with pytest.raises(MedsaliencyError, match="memory does not suffice for one image of 256 pixels"):
+        examined(Small(0))
+
+
+def test_a_module_that_flattens_with_view_is_sound_and_its_memory_format_left(brightness) -> None:
+    class Flattens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3, padding=1)
+            self.fc = nn.Linear(2 * 16 * 16, 2)
+            with torch.no_grad():
+                self.conv.weight.fill_(1 / 9)
+                self.conv.bias.zero_()
+                self.fc.weight.copy_(torch.tensor([-1.0, 1.0])[:, None].expand(2, 512) / 512)
+                self.fc.bias.copy_(torch.tensor([0.5, -0.5]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = self.conv(x).relu()
+            logits: Tensor = self.fc(maps.view(len(maps), -1))
+            return logits
+
+    classifier = Classifier(Flattens(), brightness.classes, size=16)
+    assert not examine(classifier, brightness).problems()
+    assert classifier.execution.memory_format == "channels_last"

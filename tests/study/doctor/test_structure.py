@@ -164,3 +164,20 @@ def test_a_target_layer_that_runs_twice_is_a_problem(network, examined) -> None:
 @pytest.mark.parametrize("kind", [nn.ReLU, nn.Dropout, nn.Identity])
 def test_layers_that_leave_their_input_alone_are_none(network, examined, kind: type) -> None:
     assert not examined(InPlace(network(), act=kind())).findings["in_place"]
+
+
+def test_buffers_may_be_infinite_but_running_statistics_not(network, examined) -> None:
+    class Extra(Changed):
+        def get_extra_state(self) -> str:
+            return "a word"
+
+        def set_extra_state(self, _state: object) -> None:
+            return
+
+    module = Extra(network(), norm=nn.BatchNorm2d(2))
+    module.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+    module.register_buffer("thresholds", torch.tensor([torch.nan, 0.5]))
+    assert not examined(module).findings["weights"]
+    module.norm.running_var[1] = torch.inf
+    (finding,) = examined(module).findings["weights"]
+    assert finding.got == "NaN or infinity in norm.running_var"

@@ -5,12 +5,14 @@ To add a check, write a function from a :class:`Subject` to findings and a line 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 
-from medsaliency.data import open_source
+from medsaliency.data import SOURCES, _detect, open_source
 from medsaliency.data.dataset import Dataset
 from medsaliency.data.geometry import Fit, Size
 from medsaliency.model.checkpoint import load
@@ -20,7 +22,7 @@ from medsaliency.study.doctor.inputs import photometry, scaling
 from medsaliency.study.doctor.maps import gradients, maps, target_layer
 from medsaliency.study.doctor.outputs import constant, names_of_classes, number_of_classes, runs
 from medsaliency.study.doctor.structure import in_place, modes, repeatable, reused, runs_of_target_layer, weights
-from medsaliency.study.doctor.subject import Subject, subject
+from medsaliency.study.doctor.subject import Subject, borrowed, subject
 from medsaliency.study.reading import default_device, load_data
 from medsaliency.types import Track, silent
 
@@ -75,12 +77,14 @@ def examine(
         track: Shows progress.
 
     Raises:
-        MedsaliencyError: If an image cannot be read. What is wrong with the model is a finding, not an error.
+        MedsaliencyError: If an image cannot be read, or memory does not suffice for one. What is wrong with the model
+            is a finding, not an error.
     """
-    own = subject(classifier, dataset, images=images, size=size, fit=fit)
     findings: dict[str, tuple[Finding, ...]] = {}
     skipped: dict[str, str] = {}
-    with torch.random.fork_rng():  # a module that draws does so from torch's global generator: it is left as it was
+    # A module that draws does so from torch's global generator: it is left as it was.
+    with torch.random.fork_rng(), borrowed(classifier) as lent:
+        own = subject(lent, dataset, images=images, size=size, fit=fit)
         for name, check in track(CHECKS.items(), "checking", len(CHECKS)):
             if name in skipped:
                 continue
@@ -97,7 +101,8 @@ def examine_files(checkpoint: Path, data: Path | None, config: Path | None = Non
         checkpoint: What :func:`medsaliency.model.checkpoint.load` opens.
         data: What :func:`medsaliency.data.open_source` opens; with ``config`` it takes the place of the study's
             ``data.root``, and None keeps that.
-        config: A study, whose source, options, size and fit are used.
+        config: A study, whose source, options, size and fit are used; without one, files are read as the checkpoint
+            says that its own were, as far as the source takes such options.
         track: Shows progress.
 
     Raises:
@@ -105,7 +110,13 @@ def examine_files(checkpoint: Path, data: Path | None, config: Path | None = Non
     """
     classifier = load(checkpoint, device=default_device())
     if config is None:
-        return examine(classifier, open_source(data), track=track)
+        from medsaliency.study.files import reading_of
+
+        reading, fit = reading_of(checkpoint, None, None)
+        kind = None if data is None else _detect(data)
+        known: Collection[str] = () if kind is None else inspect.signature(SOURCES[kind]).parameters
+        options = {field.name: getattr(reading, field.name) for field in fields(reading) if field.name in known}
+        return examine(classifier, open_source(data, kind, **options), fit=fit, track=track)
     from medsaliency.study.config import load_study
 
     study = load_study(config, (), **{"data.root": None if data is None else str(data.resolve())})

@@ -129,26 +129,34 @@ def _of(subject: Subject) -> _Trials:
 
 def _trials(subject: Subject) -> _Trials:
     prepare = subject.classifier.prepare
-    images = subject.images.to(subject.classifier.device)
     own = "the checkpoint's mean and std"
-    given = _trial(subject, own, prepare(images), lambda count: subject.outputs[:count])
-    inverted = [_trial(subject, own, prepare(1 - images))]
-    plain = [_trial(subject, name, scale(images)) for name, scale in SCALES.items()]
+    given = _trial(subject, own, prepare, outputs=lambda count: subject.outputs[:count])
+    inverted = [_trial(subject, own, prepare, invert=True)]
+    plain = [_trial(subject, name, scale) for name, scale in SCALES.items()]
     if not math.isnan(given.misfit):  # by accuracy alone each costs a whole pass
-        inverted += [_trial(subject, name, scale(1 - images)) for name, scale in SCALES.items()]
-        for trials, shown in ((plain, images), (inverted, 1 - images)):
-            factor, offset = _fitted(subject, shown)
+        inverted += [_trial(subject, name, scale, invert=True) for name, scale in SCALES.items()]
+        for trials, invert in ((plain, False), (inverted, True)):
+            factor, offset = _fitted(subject, _shown(subject, invert)[: _count(subject)])
             name = f"mean={-offset / factor:.3g}, std={1 / factor:.3g}, by the first batch normalization"
-            trials.append(_trial(subject, name, factor * shown + offset))
+            trials.append(_trial(subject, name, partial(_linear, factor, offset), invert=invert))
     return _Trials(given, plain, inverted)
 
 
-def _fitted(subject: Subject, images: Tensor) -> tuple[float, float]:
+def _shown(subject: Subject, invert: bool) -> Tensor:
+    """The images on the module's device, black and white exchanged if ``invert``."""
+    images = subject.images.to(subject.classifier.device)
+    return 1 - images if invert else images
+
+
+def _linear(factor: float, offset: float, images: Tensor) -> Tensor:
+    return factor * images + offset
+
+
+def _fitted(subject: Subject, few: Tensor) -> tuple[float, float]:
     """Factor and offset of images by which what the first batch normalization is given has its statistics.
 
     Right where that is given a linear function of the image, as behind a first convolution.
     """
-    few = images[: _count(subject)]
     means, deviation, layer = [], torch.ones(1), None
     for shown in (torch.zeros_like(few), torch.ones_like(few), few):  # the images last: their deviation is kept
         ((layer, given),) = _given(subject, shown, 1)
@@ -168,6 +176,12 @@ def _given(subject: Subject, prepared: Tensor, count: int) -> list[tuple[nn.Modu
     """The first batch normalizations to run whose statistics say something, and what each is given first."""
     found: dict[nn.Module, Tensor] = {}
 
+    def run(part: Tensor) -> dict[nn.Module, Tensor]:
+        found.clear()  # a pass that ran out of memory is begun again
+        with suppress(_EnoughError):
+            subject.run_once(part)
+        return dict(found)
+
     def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         found.setdefault(layer, inputs[0].float())
         if len(found) == count:
@@ -176,31 +190,46 @@ def _given(subject: Subject, prepared: Tensor, count: int) -> list[tuple[nn.Modu
     layers = [part for part in subject.module.modules() if _is_informative(part)]
     handles = [layer.register_forward_pre_hook(keep) for layer in layers]
     try:
-        if layers:
-            with suppress(_EnoughError):
-                subject.run(prepared[: _count(subject)])
+        parts = subject.in_parts(prepared[: _count(subject)], run) if layers else []
     finally:
         for handle in handles:
             handle.remove()
-    return list(found.items())
+    return [(layer, torch.cat([part[layer] for part in parts])) for layer in (parts[0] if parts else {})]
 
 
 def _count(subject: Subject) -> int:
-    wanted = max(4, min(16, PIXELS // math.prod(subject.images.shape[2:])))
-    return min(wanted, subject.classifier.batch_size)  # what a layer is given first is then all of it
+    return max(4, min(16, PIXELS // math.prod(subject.images.shape[2:])))
 
 
-def _trial(subject: Subject, name: str, prepared: Tensor, outputs: Callable[[int], Tensor] | None = None) -> _Trial:
-    """How a way of preprocessing suits the module; ``outputs`` gives those of the first images where they are known."""
+def _trial(
+    subject: Subject,
+    name: str,
+    scale: Scale,
+    *,
+    invert: bool = False,
+    outputs: Callable[[int], Tensor] | None = None,
+) -> _Trial:
+    """How a way of preprocessing suits the module.
+
+    Args:
+        subject: Its images are prepared whenever they are needed: a copy for each of many trials fills the memory.
+        name: Of the way.
+        scale: From images in display range to what the module is given.
+        invert: Whether black and white are exchanged before.
+        outputs: Gives those of the first images where they are known.
+    """
 
     def right(count: int) -> Tensor | None:
         if subject.answers is None:
             return None
-        return subject.right(subject.run(prepared[:count]) if outputs is None else outputs(count))
+        if outputs is not None:
+            return subject.right(outputs(count))
+        return subject.right(subject.run(scale(_shown(subject, invert))[:count]))
 
-    misfits = [_divergence(layer, given) for layer, given in _given(subject, prepared, LAYERS)]
+    first = scale(_shown(subject, invert))[: _count(subject)].clone()  # without the others
+    misfits = [_divergence(layer, given) for layer, given in _given(subject, first, LAYERS)]
     misfit = sum(misfits) / len(misfits) if misfits else math.nan
-    some, whole = cache(partial(right, SOME)), cache(partial(right, len(prepared)))
+    some, whole = cache(partial(right, SOME)), cache(partial(right, len(subject.images)))
     # Pixels a thousand times too large can end in infinity minus infinity.
     return _Trial(name, math.inf if misfits and math.isnan(misfit) else misfit, some, whole)
 

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from medsaliency.attribution import make_method
 from medsaliency.model.execution import serving
+from medsaliency.model.grids import pixels
 from medsaliency.model.probe import Probe
 from medsaliency.study.doctor.finding import Finding, Severity
-from medsaliency.study.doctor.subject import Subject
+from medsaliency.study.doctor.subject import Subject, lacks_memory
 from medsaliency.types import MedsaliencyError, generator
 
 OF_GRADIENTS = ("gradient", "input_x_gradient")
@@ -22,16 +23,21 @@ DEAD = 0.9
 def gradients(subject: Subject) -> list[Finding]:
     """No gradient comes back to the image."""
     expected = "a gradient of the logits by the image"
-    inputs = subject.classifier.prepare(subject.few).detach().requires_grad_()
+    inputs = subject.classifier.prepare(subject.few[:1]).detach().requires_grad_()
     found = None
     with serving(subject.module), torch.enable_grad():
         try:
-            outputs = subject.module(inputs)
-            if outputs.requires_grad:
+            outputs = subject.call(inputs)
+            if isinstance(outputs, Tensor) and outputs.requires_grad:
                 (found,) = torch.autograd.grad(outputs.float().sum(), [inputs], allow_unused=True)
         except MedsaliencyError as error:  # of a module that has none and says so, as one of ONNX does
             return [Finding("note", subject.name, expected, "none", str(error))]
         except RuntimeError as error:
+            if lacks_memory(error):
+                raise MedsaliencyError(
+                    f"doctor: memory does not suffice for a backward pass of one image of {pixels(inputs):,} pixels; "
+                    "give smaller images, or use methods without gradients (occlusion, rise)"
+                ) from error
             advice = "set inplace=False in the layer that changes what the backward pass needs; forward it does no harm"
             got = f"an error in the backward pass: {' '.join(str(error).split())[:160]}"
             return [Finding("problem", subject.name, expected, got, advice)]
@@ -48,6 +54,8 @@ def target_layer(subject: Subject) -> list[Finding]:
         layer = subject.classifier.target_layer(subject.few)
         features = Probe(subject.classifier, subject.few).features
     except MedsaliencyError as error:
+        if lacks_memory(error):
+            raise
         advice = "name a target_layer, or leave CAM methods out"
         return [Finding("note", "target layer", "feature maps on a grid", str(error), advice)]
     where, advice = f"target layer {layer!r}", "name another target_layer; `explain --describe-layers` lists them"

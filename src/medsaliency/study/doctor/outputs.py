@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from medsaliency.study.doctor.finding import Finding, Severity
-from medsaliency.study.doctor.subject import Subject
+from medsaliency.study.doctor.subject import Subject, lacks_memory
 from medsaliency.types import MedsaliencyError
 
 CONSTANT = 1e-5
@@ -17,6 +17,8 @@ def runs(subject: Subject) -> list[Finding]:
     try:
         outputs = subject.outputs
     except MedsaliencyError as error:
+        if lacks_memory(error):
+            raise
         advice = "check channels and size of the checkpoint, and that the module returns logits"
         return [Finding("problem", subject.name, "logits (N, K)", str(error), advice)]
     where, advice = f"output of {subject.name}", "let the module return one row of logits an image"

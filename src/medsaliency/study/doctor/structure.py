@@ -13,10 +13,18 @@ from medsaliency.model.targets import Logit
 from medsaliency.study.doctor.finding import Finding
 from medsaliency.study.doctor.subject import Subject
 
+RUNNING_STATISTICS = frozenset({"running_mean", "running_var"})
+"""Names of the buffers that must be finite, as weights must."""
+
 
 def weights(subject: Subject) -> list[Finding]:
     """Weights or running statistics are NaN or infinite."""
-    bad = [name for name, value in subject.module.state_dict().items() if not bool(torch.isfinite(value).all())]
+    # Other buffers may be infinite and right: masks of attention, thresholds that are not known.
+    kept = [
+        (name, value) for name, value in subject.module.named_buffers() if name.split(".")[-1] in RUNNING_STATISTICS
+    ]
+    values = [*subject.module.named_parameters(), *kept]
+    bad = [name for name, value in values if not bool(torch.isfinite(value).all())]
     if not bad:
         return []
     advice = "load the weights again, or train from before they were lost (a lower learning rate, float32)"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -13,7 +15,8 @@ from torch import Tensor, nn
 from medsaliency.data.dataset import EVALUATION, Dataset, Record
 from medsaliency.data.geometry import Fit, Size
 from medsaliency.model.classifier import Classifier
-from medsaliency.model.execution import serving
+from medsaliency.model.execution import _out_of_memory, over_micro_batches, serving
+from medsaliency.model.grids import pixels
 from medsaliency.types import MedsaliencyError
 
 T = TypeVar("T")
@@ -69,21 +72,42 @@ class Subject:
         """What the module makes of preprocessed images, in eval mode, in micro-batches, without gradients.
 
         Raises:
-            MedsaliencyError: If it raises, or puts out something else than a tensor.
+            MedsaliencyError: If it raises, or puts out something else than a tensor, or memory does not suffice.
         """
-        found = []
+        return torch.cat(self.in_parts(prepared, self.run_once))
+
+    def in_parts(self, prepared: Tensor, run: Callable[[Tensor], T]) -> list[T]:
+        """What ``run`` gives for each micro-batch of preprocessed images.
+
+        Raises:
+            MedsaliencyError: If memory does not suffice for a single image; see :func:`lacks_memory`.
+        """
+        return over_micro_batches(self.classifier, len(prepared), pixels(prepared), lambda part: run(prepared[part]))
+
+    def run_once(self, prepared: Tensor) -> Tensor:
+        """As :meth:`run`, all images in one pass.
+
+        Raises:
+            MedsaliencyError: If the module raises, or puts out something else than a tensor.
+            RuntimeError: Torch's own, if memory does not suffice.
+        """
         with serving(self.module), torch.no_grad():
-            for part in prepared.split(self.classifier.batch_size):
-                try:
-                    output = self.module(part)
-                except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-                    raise MedsaliencyError(
-                        f"an error for images {tuple(part.shape)}: {' '.join(str(error).split())[:200]}"
-                    ) from error
-                if not isinstance(output, Tensor):
-                    raise MedsaliencyError(f"{type(output).__name__} for images {tuple(part.shape)}")
-                found.append(output.float())
-        return torch.cat(found)
+            try:
+                output = self.call(prepared)
+            except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+                if lacks_memory(error):
+                    raise
+                raise MedsaliencyError(
+                    f"an error for images {tuple(prepared.shape)}: {' '.join(str(error).split())[:200]}"
+                ) from error
+        if not isinstance(output, Tensor):
+            raise MedsaliencyError(f"{type(output).__name__} for images {tuple(prepared.shape)}")
+        return output.float()
+
+    def call(self, prepared: Tensor) -> object:
+        """What the module puts out for preprocessed images, in the memory format in which the classifier runs it."""
+        arranged = prepared.contiguous(memory_format=self.classifier.execution.format(prepared.ndim))
+        return self.classifier._run(arranged, [], low=False)
 
     @cached_property
     def answers(self) -> Tensor | None:
@@ -134,6 +158,32 @@ def subject(classifier: Classifier, dataset: Dataset, *, images: int = 32, size:
         torch.tensor([record.label for record in records]),
         dataset.classes,
     )
+
+
+@contextmanager
+def borrowed(classifier: Classifier) -> Iterator[Classifier]:
+    """The classifier to be examined in the place of another, of which nothing is changed after the block.
+
+    What is found of a layer, a micro-batch or a memory format stays with it. They share the module, whose memory format
+    and buffers are put back: batch normalizations that stay in training mode write into theirs.
+    """
+    own = copy(classifier)
+    own._unfolded = None  # else told of a smaller micro-batch
+    before = [(buffer, buffer.clone()) for buffer in classifier.module.buffers()]
+    try:
+        yield own
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
+        if own.execution.memory_format != classifier.execution.memory_format:
+            classifier.execution.arrange(classifier.module)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error, or the one that it was raised from, says that memory does not suffice, which is no finding."""
+    return any(isinstance(each, RuntimeError) and _out_of_memory(each) for each in (error, error.__cause__))
 
 
 def _spread(records: Sequence[Record], count: int) -> list[Record]:
