@@ -192,7 +192,7 @@ def test_from_the_archive_to_an_explained_image_and_back(
     assert MARK not in "".join(capfd.readouterr()) + caplog.text
     assert not any(MARK in str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
     beside = [path for path in output.rglob("*") if path.is_file() and path.suffix != ".dcm"]
-    assert {path.suffix for path in beside} == {".json", ".npz", ".png"}
+    assert {path.suffix for path in beside} == {".csv", ".json", ".npz", ".png"}
     assert not any(MARK.encode() in path.read_bytes() for path in beside)
 
 

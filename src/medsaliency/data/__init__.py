@@ -53,7 +53,7 @@ def open_source(root: Path | None = None, kind: str | None = None, **options: An
     if kind is None:
         if root is None:
             raise MedsaliencyError("data: expected a file or folder, or kind='sandbox', got neither")
-        kind = _detect(root)
+        kind = kind_of(root)
     if kind not in SOURCES:
         raise MedsaliencyError(f"data: expected a kind of source, got {kind!r}{nearest(kind, SOURCES)}")
     places = () if kind in MADE else (root,)
@@ -74,8 +74,12 @@ def open_source(root: Path | None = None, kind: str | None = None, **options: An
         raise MedsaliencyError(f"data: option {where}: {fault['msg']}, got {fault['input']!r}") from error
 
 
-def _detect(root: Path) -> str:
-    """The kind of source at a place on disk."""
+def kind_of(root: Path) -> str:
+    """The kind of source at a place on disk.
+
+    Raises:
+        MedsaliencyError: If there is nothing, or nothing that is known.
+    """
     if not root.exists():
         raise MedsaliencyError(f"{root}: no such file or folder; check the path")
     if root.suffix.lower() == ".csv" or (root / "manifest.csv").is_file():

@@ -115,7 +115,7 @@ def over_micro_batches(owner: _Adapts, count: int, pixels: int, run: Callable[[s
         try:
             found.append(run(slice(start, start + size)))
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if size == 1:
                 raise MedsaliencyError(
@@ -141,7 +141,8 @@ def serving(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says by this error that memory, of a GPU or the machine's own, did not suffice."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 

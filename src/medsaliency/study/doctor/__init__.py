@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from medsaliency.data import SOURCES, _detect, open_source
+from medsaliency.data import SOURCES, kind_of, open_source
 from medsaliency.data.dataset import Dataset
 from medsaliency.data.geometry import Fit, Size
 from medsaliency.model.checkpoint import load
@@ -113,7 +113,7 @@ def examine_files(checkpoint: Path, data: Path | None, config: Path | None = Non
         from medsaliency.study.files import reading_of
 
         reading, fit = reading_of(checkpoint, None, None)
-        kind = None if data is None else _detect(data)
+        kind = None if data is None else kind_of(data)
         known: Collection[str] = () if kind is None else inspect.signature(SOURCES[kind]).parameters
         options = {field.name: getattr(reading, field.name) for field in fields(reading) if field.name in known}
         return examine(classifier, open_source(data, kind, **options), fit=fit, track=track)

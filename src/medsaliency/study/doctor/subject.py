@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from medsaliency.data.dataset import EVALUATION, Dataset, Record
 from medsaliency.data.geometry import Fit, Size
 from medsaliency.model.classifier import Classifier
-from medsaliency.model.execution import _out_of_memory, over_micro_batches, serving
+from medsaliency.model.execution import out_of_memory, over_micro_batches, serving
 from medsaliency.model.grids import pixels
 from medsaliency.types import MedsaliencyError
 
@@ -183,7 +183,7 @@ def borrowed(classifier: Classifier) -> Iterator[Classifier]:
 
 def lacks_memory(error: BaseException) -> bool:
     """Whether an error, or the one that it was raised from, says that memory does not suffice, which is no finding."""
-    return any(isinstance(each, RuntimeError) and _out_of_memory(each) for each in (error, error.__cause__))
+    return any(isinstance(each, RuntimeError) and out_of_memory(each) for each in (error, error.__cause__))
 
 
 def _spread(records: Sequence[Record], count: int) -> list[Record]:
