@@ -15,6 +15,7 @@ from medsaliency.model.probe import Probe
 from medsaliency.types import generator
 
 SAMPLES, SIDE, TARGETS = 40, 4, [2, 0, 1]
+SIDES = np.array([SIDE, SIDE])
 
 
 def rngs() -> list[np.random.Generator]:
@@ -32,8 +33,8 @@ def test_as_captum_s_raw_and_scaled(network) -> None:
         # Captum asks once for all copies, those of an image one after another. A map of input times gradient takes
         # perturbations in units of the input: 1 where hidden.
         assert len(repeated) == 3 * SAMPLES
-        hidden = torch.cat([hide(image, black, own, SIDE) for image, own in zip(images, corners, strict=True)])
-        masks = torch.cat([hide(black, torch.ones_like(black), own, SIDE) for own in corners])
+        hidden = torch.cat([hide(image, black, own, SIDES) for image, own in zip(images, corners, strict=True)])
+        masks = torch.cat([hide(black, torch.ones_like(black), own, SIDES) for own in corners])
         return masks, hidden
 
     def theirs(normalize: bool) -> Tensor:
@@ -42,9 +43,11 @@ def test_as_captum_s_raw_and_scaled(network) -> None:
 
     falls = []
     for i, own in enumerate(corners):
-        hidden = hide(images[i], black, own, SIDE)
+        hidden = hide(images[i], black, own, SIDES)
         falls.append((probe.own_scores[i] - probe.scores(hidden, [i] * SAMPLES, precise=True)).double().numpy())
-    raw = [np.mean((patch_sums(m.numpy(), own, SIDE) - f) ** 2) for m, own, f in zip(maps, corners, falls, strict=True)]
+    raw = [
+        np.mean((patch_sums(m.numpy(), own, SIDES) - f) ** 2) for m, own, f in zip(maps, corners, falls, strict=True)
+    ]
     assert raw == pytest.approx(theirs(False).tolist(), rel=1e-4)
 
     ours = Infidelity(samples=SAMPLES, patch=SIDE / 16, baseline="black")(probe, maps, rngs())["infidelity"]
