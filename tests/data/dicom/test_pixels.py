@@ -442,3 +442,12 @@ def test_rows_are_shown_the_same_in_one_part_and_in_many(tmp_path, write_dicom, 
     np.testing.assert_array_equal(pixels(file), expected[0])
     monkeypatch.setattr("medsaliency.data.dicom.tables.BLOCK", 5000)
     np.testing.assert_array_equal(pixels(palette), expected[1])
+
+
+@pytest.mark.parametrize("stored", [1, 7])
+def test_a_lossless_frame_of_more_bits_than_are_stored_is_refused_before_it_ends_the_process(tmp_path, stored):
+    header = pydicom.dcmread(FILES["pydicom-data/JPGLosslessP14SV1_1s_1f_8b.dcm"])
+    header.BitsStored = stored
+    header.save_as(tmp_path / "a.dcm")
+    with pytest.raises(MedsaliencyError, match=r"^a: expected a JPEG frame of its transfer syntax"):
+        DICOM.read(Record("a", 0, "a", image=tmp_path / "a.dcm"), Reading())

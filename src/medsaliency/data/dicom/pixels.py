@@ -24,6 +24,8 @@ from medsaliency.types import BoolArray, FloatArray
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+OF_GDCM = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+"""Transfer syntaxes of lossless JPEG and of JPEG-LS."""
 PLUGINS = {
     **dict.fromkeys(("JPEGBaseline8Bit", "JPEGExtended12Bit", "JPEG2000Lossless", "JPEG2000"), "pillow"),
     **dict.fromkeys(("JPEGLossless", "JPEGLosslessSV1", "JPEGLSLossless", "JPEGLSNearLossless"), "gdcm"),
@@ -208,8 +210,14 @@ def _decoded(file: DicomFile, indices: Sequence[int], count: int) -> Iterator[ND
         encodings = (encoded for index, encoded in enumerate(every) if index in wanted)
     for _, encoded in zip(indices, encodings, strict=False):
         _refuse_bomb(size, options["bits_allocated"], len(encoded))
-        frame = checked(encoded, file.syntax, rows, columns, samples, options["bits_allocated"])
+        frame = checked(encoded, file.syntax, rows, columns, samples, _most_bits(file.syntax, options))
         yield _decode(decoder, file, options, encapsulate([frame]), 0)
+
+
+def _most_bits(syntax: str, options: dict[str, Any]) -> int:
+    """Most bits that a compressed sample may have: gdcm ends the process over one of 8 where fewer are stored."""
+    allocated = int(options["bits_allocated"])
+    return min(allocated, int(options["bits_stored"])) if syntax in OF_GDCM and allocated == 8 else allocated
 
 
 def _refuse_bomb(values: int, bits: int, length: int) -> None:
