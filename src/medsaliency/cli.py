@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.table import Column, Table
 
+from medsaliency.cli_data import Limit, Query, data_app, fetch_images
 from medsaliency.progress import bars, loading
-from medsaliency.terminal import out, print_accuracy, print_agreement, print_end, print_findings
+from medsaliency.terminal import out, print_accuracy, print_agreement, print_end, print_problems
 from medsaliency.types import MedsaliencyError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Look at data before a model does.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 Overrides = Annotated[
     list[str] | None,
@@ -36,11 +36,6 @@ Overrides = Annotated[
 ]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder or file of the images; sets data.root.")]
 Seed = Annotated[int | None, typer.Option(help="Sets seed.")]
-Query = Annotated[
-    list[str] | None,
-    typer.Option("--query", metavar="KEY=VALUE", help="Keyword of a DICOM attribute and its value; repeatable."),
-]
-Limit = Annotated[int, typer.Option(min=1, help="Most images; more matches are an error.")]
 
 
 def main() -> None:
@@ -133,7 +128,7 @@ def doctor(
     if output is not None:
         write_text(output, json.dumps(diagnosis.to_dict(), indent=2) + "\n")
     out.print(f"{diagnosis.model} on {diagnosis.images} images of {diagnosis.dataset}", highlight=False, markup=False)
-    _print_problems(diagnosis.notes(), diagnosis.problems())
+    print_problems(diagnosis.notes(), diagnosis.problems())
 
 
 @app.command(epilog="Example: medsaliency explain scan.png --checkpoint runs/demo/model --methods grad_cam,gradient")
@@ -186,7 +181,7 @@ def explain(
             )
         # Before patients' images are fetched for nothing.
         what_is_asked(checkpoint, _names(methods), target, against, probability, target_layer)
-        images = [_fetch(qido, query or [], output / "originals", limit)]
+        images = [fetch_images(qido, query or [], output / "originals", limit)]
     assert images  # noqa: S101  # one of both was given
     if list_layers:
         table = Table("", "layer", "kind", "feature maps", "grid", "why")
@@ -384,68 +379,6 @@ def export(
         out.print(str(path), soft_wrap=True, highlight=False, markup=False)
     if stow is not None:
         _store([path for path in written if path.suffix == ".dcm"], stow)
-
-
-@data_app.command("check", epilog="Example: medsaliency data check ../data/brain-mri")
-def data_check(
-    source: Annotated[Path, typer.Argument(help="Manifest, or folder in one of the known layouts.")],
-    kind: Annotated[
-        str | None, typer.Option(help="manifest, folder, dicom, medmnist, figshare or radiography.")
-    ] = None,
-    options: Annotated[
-        list[str] | None,
-        typer.Option("--option", metavar="NAME=VALUE", help="Option of the source, as in data.options; repeatable."),
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="JSON file for everything that was found.")] = None,
-) -> None:
-    """Report what a model would trip over: counts, sizes, unreadable files, duplicates, leaks between splits."""
-    with loading():
-        from medsaliency.data import open_source
-        from medsaliency.data.check import check
-        from medsaliency.study.config import parse_options
-        from medsaliency.study.store import write_text
-
-    findings = check(open_source(source, kind, **parse_options(options or [])), track=bars)
-    if output is not None:
-        write_text(output, json.dumps(findings.to_dict(), indent=2) + "\n")
-    print_findings(findings)
-    _print_problems(findings.notes(), findings.problems())
-
-
-@data_app.command(
-    "fetch", epilog="Example: medsaliency data fetch https://pacs.example/dicom-web --query Modality=DX --output images"
-)
-def data_fetch(
-    url: Annotated[str, typer.Argument(help="DICOMweb archive.")],
-    output: Annotated[Path, typer.Option(help="New folder for the images.")],
-    query: Query = None,
-    limit: Limit = 100,
-) -> None:
-    """Fetch the images that match a query from an archive, as image-0001.dcm and so on."""
-    _fetch(url, query or [], output, limit)
-
-
-def _print_problems(notes: list[str], problems: list[str]) -> None:
-    """What is good to know, and what is to be mended."""
-    for note in notes:
-        out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    for problem in problems:
-        out.print(f"problem: {problem}", highlight=False, markup=False, style="bold", soft_wrap=True)
-    if not problems:
-        out.print("No problems found.")
-
-
-def _fetch(url: str, query: list[str], folder: Path, limit: int) -> Path:
-    """Fetch images into a folder and say how many came."""
-    with loading():
-        from medsaliency.study.dicomweb import fetch
-        from medsaliency.study.dicomweb_search import parse_query
-
-    fetched = fetch(url, parse_query(query), folder, limit=limit, track=bars)
-    out.print(f"Fetched: {len(fetched.paths)} images, {folder}", soft_wrap=True, highlight=False, markup=False)
-    for kind, count in sorted(fetched.left_out.items()):
-        out.print(f"left out: {kind} ({count})", highlight=False, markup=False)
-    return folder
 
 
 def _store(files: list[Path], url: str) -> None:

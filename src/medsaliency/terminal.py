@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -41,6 +41,16 @@ def print_findings(findings: Findings) -> None:
         out.print(f"DICOM headers: {findings.dicom.images:,}; {'; '.join(parts)}", highlight=False, soft_wrap=True)
     for line in _named(findings):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_problems(notes: Sequence[str], problems: Sequence[str]) -> None:
+    """What is good to know, and what is to be mended."""
+    for note in notes:
+        out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for problem in problems:
+        out.print(f"problem: {problem}", highlight=False, markup=False, style="bold", soft_wrap=True)
+    if not problems:
+        out.print("No problems found.")
 
 
 def _named(findings: Findings, most: int = 5) -> list[str]:

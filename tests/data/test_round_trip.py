@@ -5,7 +5,7 @@ import pytest
 
 from medsaliency.data import geometry as geometries_of
 from medsaliency.data import open_source
-from medsaliency.data.dataset import Dataset, Raw, Record
+from medsaliency.data.dataset import Dataset, Raw, Record, prepare
 from medsaliency.data.round_trip import MOST_CHAINS, round_trip
 from medsaliency.types import MedsaliencyError, Turn
 
@@ -73,13 +73,12 @@ def test_a_map_that_comes_back_elsewhere_stops_the_study(monkeypatch, wrong):
 
 def test_an_image_prepared_in_another_way_than_its_geometry_says_is_found(monkeypatch):
     dataset = made([Raw(np.zeros((1, 40, 50), np.float32))])
-    prepare = Dataset.prepare
 
-    def flipped(self, *given):
-        sample = prepare(self, *given)
+    def flipped(*given):
+        sample = prepare(*given)
         return replace(sample, image=sample.image[:, ::-1])
 
-    monkeypatch.setattr(Dataset, "prepare", flipped)
+    monkeypatch.setattr("medsaliency.data.round_trip.prepare", flipped)
     with pytest.raises(MedsaliencyError, match="come back within 1 pixel"):
         result(dataset, 32)
 

@@ -10,7 +10,7 @@ import pytest
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from medsaliency.data.dataset import EVALUATION, TRAINING, Dataset, Raw
+from medsaliency.data.dataset import EVALUATION, TRAINING, Dataset, Raw, prepare
 from medsaliency.data.geometry import to_native
 from medsaliency.data.orientation import volume_turn
 from medsaliency.data.sandbox_volumes import CLASSES, EXTENT_MM, lesion_of, marker, sandbox_volumes
@@ -118,7 +118,7 @@ def test_volumes_are_stored_with_axes_in_many_orders_and_the_affine_says_which(
 def test_the_volume_is_shown_as_nibabel_turns_it(dataset: Dataset, volumes: dict[str, Raw]) -> None:
     for record in dataset.records[:8]:
         raw = volumes[record.id]
-        sample = dataset.prepare(record, raw, SIZE)
+        sample = prepare(record, raw, SIZE)
         # Left, posterior, superior: the directions in which W, H and D run.
         turned = nibabel.orientations.ornt_transform(
             nibabel.io_orientation(np.array(raw.affine)), nibabel.orientations.axcodes2ornt("LPS")

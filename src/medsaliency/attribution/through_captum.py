@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medsaliency.model.optional import optional
 from medsaliency.model.probe import Probe
 from medsaliency.model.scorer import separate_uses
 from medsaliency.types import MedsaliencyError
@@ -23,10 +23,7 @@ def captum(method: str, module: str = "captum.attr") -> Any:
     Raises:
         MedsaliencyError: If captum is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MedsaliencyError(f"{method} needs the extra captum: pip install 'medsaliency[captum]'") from error
+    return optional(module, "captum", method)
 
 
 def through_layers(probe: Probe, method: str, attribute: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:

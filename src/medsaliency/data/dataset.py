@@ -119,45 +119,7 @@ class Dataset:
 
     def sample(self, record: Record, size: Size, channels: int = 1, fit: Fit = "pad") -> Sample:
         """Read ``record`` and bring it to the model's grid of ``size`` pixels and ``channels`` channels."""
-        return self.prepare(record, self.read(record), size, channels, fit)
-
-    def prepare(self, record: Record, raw: Raw, size: Size, channels: int = 1, fit: Fit = "pad") -> Sample:
-        """Bring what was read of ``record`` to the model's grid.
-
-        Raises:
-            MedsaliencyError: If pixels are not finite, the mask has another size, or they do not fit the grid.
-        """
-        if not np.isfinite(raw.pixels).all():
-            raise MedsaliencyError(
-                f"{record.id}: expected finite pixel values, got NaN or infinity; repair or remove the image"
-            )
-        if raw.lesion is not None and raw.lesion.shape != raw.pixels.shape[1:]:
-            raise MedsaliencyError(
-                f"{record.id}: expected a lesion mask of the image's size {raw.pixels.shape[1:]} (height, width), got "
-                f"{raw.lesion.shape}; the mask must be drawn on the image's own pixels"
-            )
-        pixels = to_channels(raw.pixels, channels, record.id)
-        try:
-            steps = plan(pixels.shape[1:], size, fit=fit, spacing=raw.spacing, turn=raw.turn)
-        except MedsaliencyError as error:
-            raise MedsaliencyError(f"{record.id}: {error}") from error
-        return Sample(
-            id=record.id,
-            image=np.clip(to_model(pixels, steps), 0, 1),
-            label=record.label,
-            patient=record.patient,
-            lesion=None if raw.lesion is None else to_model(raw.lesion, steps),
-            geometry=Geometry(
-                native_size=pixels.shape[1:],
-                steps=steps,
-                spacing=raw.spacing,
-                source=record.id,
-                affine=raw.affine,
-                slice=raw.slice,
-                spacing_known=raw.spacing_known,
-            ),
-            native_lesion=raw.lesion,
-        )
+        return prepare(record, self.read(record), size, channels, fit)
 
     def samples(
         self,
@@ -179,3 +141,42 @@ class Dataset:
     def with_records(self, records: Iterable[Record]) -> Dataset:
         """The same source with other records (a split assigned, some left out)."""
         return replace(self, records=tuple(records))
+
+
+def prepare(record: Record, raw: Raw, size: Size, channels: int = 1, fit: Fit = "pad") -> Sample:
+    """Bring what was read of ``record`` to the model's grid.
+
+    Raises:
+        MedsaliencyError: If pixels are not finite, the mask has another size, or they do not fit the grid.
+    """
+    if not np.isfinite(raw.pixels).all():
+        raise MedsaliencyError(
+            f"{record.id}: expected finite pixel values, got NaN or infinity; repair or remove the image"
+        )
+    if raw.lesion is not None and raw.lesion.shape != raw.pixels.shape[1:]:
+        raise MedsaliencyError(
+            f"{record.id}: expected a lesion mask of the image's size {raw.pixels.shape[1:]} (height, width), got "
+            f"{raw.lesion.shape}; the mask must be drawn on the image's own pixels"
+        )
+    pixels = to_channels(raw.pixels, channels, record.id)
+    try:
+        steps = plan(pixels.shape[1:], size, fit=fit, spacing=raw.spacing, turn=raw.turn)
+    except MedsaliencyError as error:
+        raise MedsaliencyError(f"{record.id}: {error}") from error
+    return Sample(
+        id=record.id,
+        image=np.clip(to_model(pixels, steps), 0, 1),
+        label=record.label,
+        patient=record.patient,
+        lesion=None if raw.lesion is None else to_model(raw.lesion, steps),
+        geometry=Geometry(
+            native_size=pixels.shape[1:],
+            steps=steps,
+            spacing=raw.spacing,
+            source=record.id,
+            affine=raw.affine,
+            slice=raw.slice,
+            spacing_known=raw.spacing_known,
+        ),
+        native_lesion=raw.lesion,
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medsaliency.data.dataset import Dataset, Record
+from medsaliency.data.dataset import Dataset, Record, prepare
 from medsaliency.data.geometry import Fit, Size, to_model, to_native
 from medsaliency.types import FloatArray, Geometry, MedsaliencyError, Resize, Track, Turn, silent
 
@@ -77,7 +77,7 @@ def round_trip(
         raw = dataset.read(record)
         for place, marker in _markers(geometry):
             marked = replace(raw, pixels=np.repeat(marker[None], len(raw.pixels), axis=0), lesion=None)
-            prepared = dataset.prepare(record, marked, size, channels, fit)
+            prepared = prepare(record, marked, size, channels, fit)
             back = to_native(prepared.image[0], prepared.geometry)
             off = float(np.abs(_center(back) - place).max()) if back.any() else math.inf
             markers += 1

@@ -16,7 +16,7 @@ import torch
 from medsaliency.attribution import METHODS, PANEL, make_method, sharing
 from medsaliency.attribution.method import Method
 from medsaliency.data import open_source
-from medsaliency.data.dataset import Dataset, Record
+from medsaliency.data.dataset import Record, prepare
 from medsaliency.data.formats import SUFFIXES, format_of, read_record
 from medsaliency.data.geometry import Fit, to_dict, to_native
 from medsaliency.data.reading import Planes, Reading, Window
@@ -235,8 +235,7 @@ def _prepare(record: Record, name: str, classifier: Classifier, reading: Reading
     """Read an image and bring it to the model's grid; without one, to its own longest side."""
     raw = read_record(record, reading)
     size = classifier.size if classifier.size is not None else max(raw.pixels.shape[1:])
-    dataset = Dataset("files", ("",), (record,), lambda record: read_record(record, reading), reading)
-    return replace(dataset.prepare(record, raw, size, classifier.channels, fit), id=name, label=None)
+    return replace(prepare(record, raw, size, classifier.channels, fit), id=name, label=None)
 
 
 def _target(

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from medsaliency.model.adapters.axes import size_of
 from medsaliency.model.adapters.hugging_face_files import CONFIG, check_files
-from medsaliency.model.adapters.optional import optional
 from medsaliency.model.classifier import Classifier, Output
+from medsaliency.model.optional import optional
 from medsaliency.types import MedsaliencyError
 
 PREPROCESSING = "preprocessor_config.json"

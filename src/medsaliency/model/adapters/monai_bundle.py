@@ -16,8 +16,8 @@ from torch import nn
 from medsaliency.model.adapters.axes import size_of, with_swapped_axes
 from medsaliency.model.adapters.monai_network import FirstOutput
 from medsaliency.model.adapters.monai_preparation import OUR_AXES, Preparation, matters, prepare
-from medsaliency.model.adapters.optional import optional
 from medsaliency.model.classifier import Classifier, Output
+from medsaliency.model.optional import optional
 from medsaliency.model.weights import fit, read_state_dict
 from medsaliency.types import MedsaliencyError
 

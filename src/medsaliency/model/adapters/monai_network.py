@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medsaliency.model.adapters.optional import optional
+from medsaliency.model.optional import optional
 from medsaliency.types import MedsaliencyError, nearest
 
 DIMENSIONS = {"monai:": 2, "monai-3d:": 3}

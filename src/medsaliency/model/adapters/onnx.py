@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from medsaliency.model.adapters.axes import size_of
 from medsaliency.model.adapters.onnx_files import files_beside
-from medsaliency.model.adapters.optional import optional
 from medsaliency.model.classifier import Classifier, Output, Size
 from medsaliency.model.layers import Layer
+from medsaliency.model.optional import optional
 from medsaliency.model.passes import Features, Pass
 from medsaliency.types import MedsaliencyError
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from medsaliency.model.adapters.optional import optional
 from medsaliency.model.adapters.pickled_weights import read_pickled_weights
 from medsaliency.model.classifier import Classifier
+from medsaliency.model.optional import optional
 from medsaliency.model.weights import fit, read_state_dict
 from medsaliency.types import MedsaliencyError, nearest
 

@@ -1,4 +1,4 @@
-"""Libraries that an adapter needs and a plain installation lacks."""
+"""Libraries that a model or a method needs and a plain installation lacks."""
 
 from __future__ import annotations
 

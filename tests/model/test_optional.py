@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from medsaliency.model.adapters.optional import optional
+from medsaliency.model.optional import optional
 from medsaliency.types import MedsaliencyError
 
 
