@@ -27,12 +27,22 @@ image.
 
 
 class MedsaliencyError(Exception):
-    """What a user can mend: the message says what was expected, what was got, where, and what to do."""
+    """What a user can mend: the message says what was expected, what was got, where, and what to do.
+
+    It is one line, whatever names of files are in it: what cannot be printed is written as an escape.
+    """
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        if said.isprintable():
+            return said
+        words = " ".join(said.split())
+        return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of ``options``, or a list of them where none is close."""
-    known = sorted(options)
+    name, known = name[:100], sorted(options)  # to compare a text without end takes as long
     likeness = {option: difflib.SequenceMatcher(None, name, option).ratio() for option in known}
     best = max(likeness.values(), default=0.0)
     close = sorted((o for o in known if likeness[o] >= max(0.5, best - 0.1)), key=lambda o: -likeness[o])[:3]

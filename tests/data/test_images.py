@@ -1,3 +1,4 @@
+import os
 import threading
 import warnings
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from medsaliency.data import images
 from medsaliency.data.images import read_image, read_mask, scale, to_channels
@@ -156,3 +157,20 @@ def test_channels_are_repeated_or_weighed():
     np.testing.assert_array_equal(to_channels(color[:1], 3, "a"), np.ones((3, 1, 1)))
     with pytest.raises(MedsaliencyError, match=r"1 or 3"):
         to_channels(np.zeros((2, 1, 1), np.float32), 1, "a")
+
+
+def test_postscript_under_the_name_of_a_picture_is_not_run(tmp_path, monkeypatch):
+    program, ran = tmp_path / "gs", tmp_path / "ran"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\necho 10.0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # looked for anew, and forgotten after the test
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n")
+    with Image.open(path) as image, pytest.raises(OSError):
+        image.load()
+    assert ran.is_file(), "Pillow by itself would have run it"
+    ran.unlink()
+    with pytest.raises(MedsaliencyError, match=r"expected an image, got another"):
+        read_image(path)
+    assert not ran.exists()

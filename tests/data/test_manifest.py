@@ -63,7 +63,7 @@ def test_what_spreadsheets_write_is_understood(tmp_path):
         ("image,label,boxes\n1.png,x,-1 2 3 4\n", "got '-1 2 3 4'"),
         ("image,label,boxs\n1.png,x,1 2 3 4\n", "unknown column 'boxs'; rename it to 'boxes'"),
         ("image,label,mask,boxes\n1.png,x,m.png,1 2 3 4\n", "row 2: expected a mask or boxes, got both"),
-        ("image,label\n1\0.png,x\n", "is not a usable path"),
+        ("image,label\n1\0.png,x\n", r"row 2: expected a path without control.*got U\+0000 in '1\\x00.png'"),
     ],
 )
 def test_a_fault_is_named_in_one_line(tmp_path, text, message):

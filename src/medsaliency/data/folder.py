@@ -33,9 +33,10 @@ def folder(
 
     Raises:
         MedsaliencyError: If there are no class folders, some of the folders are splits and some are not, a class
-            folder holds folders or masks, a file is a link that leads out of ``root``, or a class has a single image.
+            folder holds folders or masks, a file or folder is a link that leads out of ``root``, a name has control or
+            invisible characters, or a class has a single image.
     """
-    top = subfolders(root)
+    top = _own_folders(root, root)
     if not top:
         raise MedsaliencyError(f"{root}: expected a folder per class (or per split), got no folder; check the path")
     named = [child.name for child in top if child.name.lower() in SPLIT_NAMES]
@@ -51,7 +52,7 @@ def folder(
         rows = [
             row
             for split in top
-            for child in subfolders(split)
+            for child in _own_folders(root, split)
             for row in _class(root, child, split_name(split.name, str(split)))
         ]
     return assemble(root.resolve().name, rows, str(root), Reading(window, view, planes, volume))
@@ -73,6 +74,15 @@ def image_files(parent: Path) -> list[Path]:
     return sorted(
         file for file in parent.iterdir() if not file.name.startswith(".") and not file.is_dir() and is_image(file)
     )
+
+
+def _own_folders(root: Path, parent: Path) -> list[Path]:
+    """The folders in ``parent``, none of which leads out of ``root``: nothing is read of one before that is seen."""
+    found = subfolders(parent)
+    resolved = root.resolve()
+    for child in found:
+        inside(resolved, child.relative_to(root).as_posix(), str(child))
+    return found
 
 
 def _class(root: Path, parent: Path, split: str | None) -> list[Row]:

@@ -50,6 +50,8 @@ def format_of(path: Path) -> Format:
         if path.name.lower().endswith(kind.suffixes):
             return kind
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return PICTURE
         with path.open("rb") as file:
             return DICOM if file.read(132)[128:] == b"DICM" else PICTURE
     except OSError:

@@ -13,6 +13,8 @@ from medsaliency.types import BoolArray, FloatArray, MedsaliencyError
 MAX_PIXELS = 64_000_000
 """Largest image decoded, in pixels (8,000 x 8,000): a larger one is refused before its data is read."""
 
+DECODED = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
+"""Of the kinds that Pillow knows: whatever a file is called, it would hand PostScript to a program that runs it."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 # What Pillow raises on damaged files, as found by changing bytes of good ones; its own checks are not complete.
@@ -64,7 +66,7 @@ def _decode(path: Path, name: str) -> np.ndarray:
     try:
         if not path.is_file():
             raise MedsaliencyError(f"{name}: no such image file; check the path")
-        with Image.open(path) as image:
+        with Image.open(path, formats=DECODED) as image:
             # Pillow's own limit only warns, and silencing a warning is not safe in a pool of threads.
             if image.width * image.height > MAX_PIXELS:
                 raise MedsaliencyError(

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
+import errno
+import os
 import posixpath
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING
 
+from medsaliency.data.csv_rows import csv_rows
 from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Box, Dataset, Raw, Record
 from medsaliency.data.formats import planes_of, read_record
 from medsaliency.data.reading import Planes, Reading, View, Window
+from medsaliency.data.untrusted import require_name, visible
 from medsaliency.types import MedsaliencyError, nearest
-
-if TYPE_CHECKING:
-    from _csv import Reader
 
 REQUIRED = ("image", "label")
 OPTIONAL = ("patient_id", "mask", "boxes", "split", "plane")
+
+LONGEST_PATH = 1_024
+"""Characters of a path in a manifest, or below a folder."""
+LONGEST_NAME = 255
+"""Characters of a label or of a patient's identifier."""
+MOST_PIXELS_OF_A_BOX = 1_000_000
+"""Of a box's place and sides; no picture is so wide."""
 
 SPLIT_NAMES = {
     **dict.fromkeys(("training", "train"), TRAINING),
@@ -46,7 +53,8 @@ def manifest(
             folder and must stay inside. An empty ``mask`` means no mask, an empty ``patient_id`` an unknown patient
             (the image then stands alone), an empty ``split`` one still to be made. ``boxes`` stand for a mask: ``x y
             width height`` in pixels of the image, several separated by semicolons. ``plane`` numbers a slice or frame
-            of the file from 0. Other columns are ignored.
+            of the file from 0. Other columns are ignored. It is UTF-8, with or without a byte order mark, and has at
+            most :data:`~medsaliency.data.csv_rows.MOST_ROWS` rows; no name in it has control or invisible characters.
         window: As of :class:`~medsaliency.data.reading.Reading`, for medical formats; so are the next.
         view: Likewise.
         planes: Likewise; a file whose row has a ``plane`` keeps to that.
@@ -57,17 +65,14 @@ def manifest(
         number where it is a plane; planes of one file are one patient unless ``patient_id`` says otherwise.
 
     Raises:
-        MedsaliencyError: If the file or a column is missing, a cell is not what it should be, an image is listed
-            twice, or a label has a single image. Whether the image files exist shows when they are read.
+        MedsaliencyError: If the file or a column is missing, the file is too large, a cell is not what it should be,
+            an image is listed twice, or a label has a single image. Whether the image files exist shows when they are
+            read.
     """
     file = path / "manifest.csv" if path.is_dir() else path
     if not file.is_file():
         raise MedsaliencyError(f"{file}: no such manifest; expected a CSV with the columns {','.join(REQUIRED)}")
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = _rows(csv.reader(stream), file)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MedsaliencyError(f"{file}: expected a CSV in UTF-8, got another file ({error}); save it again") from error
+    rows = _rows(csv_rows(file), file)
     return assemble(file.parent.resolve().name, rows, str(file), Reading(window, view, planes, volume))
 
 
@@ -92,6 +97,8 @@ def assemble(
 ) -> Dataset:
     """Make a dataset of rows: classes are the sorted labels, an unknown patient is the row's id.
 
+    Labels and patients are compared, and kept, in Unicode's composed form (NFC): what looks the same is the same.
+
     Args:
         name: Of the dataset.
         rows: A row of a file of several slices or frames becomes one for each that ``reading`` asks for.
@@ -100,20 +107,24 @@ def assemble(
         read: Reads a record; None reads its files, whatever their format.
 
     Raises:
-        MedsaliencyError: If there are no rows, an id occurs twice, or a label has a single image.
+        MedsaliencyError: If there are no rows, an id occurs twice, a label has a single image, or a label or patient
+            is no name (:func:`~medsaliency.data.untrusted.require_name`).
     """
     if not rows:
         raise MedsaliencyError(f"{where}: expected at least one image, got none; add images, or check the path")
+    rows = [_named(row) for row in rows]
     if read is None:
         rows = [plane for row in rows for plane in _planes(row, reading)]
         read = partial(read_record, reading=reading)
     seen: dict[str, str] = {}
     for row in rows:
-        if row.id in seen:
+        # Some file systems hold one file under both forms of a name.
+        composed = unicodedata.normalize("NFC", row.id)
+        if composed in seen:
             raise MedsaliencyError(
-                f"{row.where}: image {row.id!r} is already listed at {seen[row.id]}; list every image once"
+                f"{row.where}: image {row.id!r} is already listed at {seen[composed]}; list every image once"
             )
-        seen[row.id] = row.where
+        seen[composed] = row.where
     counts = Counter(row.label for row in rows)
     for label, count in sorted(counts.items()):
         if count == 1:
@@ -136,7 +147,15 @@ def assemble(
         )
         for row in rows
     )
-    return Dataset(name=name, classes=classes, records=records, read=read, reading=reading)
+    return Dataset(name=visible(name), classes=classes, records=records, read=read, reading=reading)
+
+
+def _named(row: Row) -> Row:
+    """The row with its label and patient in composed form."""
+    for text, what in ((row.label, "a label"), (row.patient or "", "a patient's identifier")):
+        require_name(text, LONGEST_NAME, what, row.where, shown=text == row.label)
+    label, patient = (unicodedata.normalize("NFC", text) for text in (row.label, row.patient or ""))
+    return row if (label, patient) == (row.label, row.patient or "") else replace(row, label=label, patient=patient)
 
 
 def _planes(row: Row, reading: Reading) -> list[Row]:
@@ -161,20 +180,26 @@ def inside(root: Path, relative: str, where: str) -> tuple[str, Path]:
         where: Names the row for errors.
 
     Raises:
-        MedsaliencyError: If the path is absolute, or leads out of ``root`` by ``..`` or through a link.
+        MedsaliencyError: If the path is absolute, leads out of ``root`` by ``..`` or through a link, or has signs that
+            no name may have.
     """
+    require_name(relative, LONGEST_PATH, "a path", where)
     posix = relative.replace("\\", "/")
     if posix.startswith("/") or PureWindowsPath(relative).drive:
         raise MedsaliencyError(f"{where}: expected a path relative to {root}, got the absolute {relative!r}")
     plain = posixpath.normpath(posix)
-    try:
-        target = (root / plain).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a null byte
-        raise MedsaliencyError(f"{where}: {relative!r} is not a usable path ({error}); correct it") from error
-    if not target.is_relative_to(root):
+    # Text, and a Path at the end only: a manifest may have a million of them.
+    within, joined = os.fspath(root), os.path.join(root, plain)  # noqa: PTH118
+    target = os.path.realpath(joined)
+    if target != within and not target.startswith(within.rstrip(os.sep) + os.sep):
         raise MedsaliencyError(
             f"{where}: {relative!r} leads out of {root}; put the file (not a link to it) inside that folder"
         )
+    try:
+        os.stat(joined)  # noqa: PTH116
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # too long a name, a loop of links
+            raise MedsaliencyError(f"{where}: {relative!r} is not a usable path ({error}); correct it") from error
     return plain, root / plain
 
 
@@ -187,24 +212,22 @@ def split_name(text: str, where: str) -> str:
     try:
         return SPLIT_NAMES[text.lower()]
     except KeyError:
-        hint = nearest(text.lower(), SPLIT_NAMES)
-        raise MedsaliencyError(f"{where}: expected a split name, got {text!r}{hint}") from None
+        hint = nearest(text[:80].lower(), SPLIT_NAMES)
+        raise MedsaliencyError(f"{where}: expected a split name, got {text[:80]!r}{hint}") from None
 
 
-def _rows(lines: Reader, file: Path) -> list[Row]:
+def _rows(lines: Iterator[tuple[int, list[str]]], file: Path) -> list[Row]:
     """The rows of a manifest, checked one by one."""
-    columns = _columns(next(lines, []), file)
+    columns = _columns(next(lines, (1, []))[1], file)
     root = file.parent.resolve()
     rows = []
-    for cells in lines:
-        if not any(cell.strip() for cell in cells):
-            continue
-        where = f"{file}, row {lines.line_num}"
+    for number, cells in lines:
+        where = f"{file}, row {number}"
         if len(cells) != len(columns):
             raise MedsaliencyError(
                 f"{where}: expected {len(columns)} cells as in the header, got {len(cells)}; quote text that has commas"
             )
-        rows.append(_row(dict(zip(columns, (cell.strip() for cell in cells), strict=True)), root, where))
+        rows.append(_row(dict(zip(columns, cells, strict=True)), root, where))
     return rows
 
 
@@ -229,8 +252,8 @@ def _row(cells: dict[str, str], root: Path, where: str) -> Row:
 
 
 def _plane(text: str, where: str) -> int:
-    if not text.isdecimal():
-        raise MedsaliencyError(f"{where}: expected plane as a whole number from 0, got {text!r}")
+    if not text.isdecimal() or len(text) > 9:
+        raise MedsaliencyError(f"{where}: expected plane as a whole number from 0, got {text[:80]!r}")
     return int(text)
 
 
@@ -239,25 +262,25 @@ def _box(text: str, where: str) -> Box:
         x, y, width, height = (int(number) for number in text.split())
     except ValueError:
         x, y, width, height = -1, -1, 0, 0
-    if min(x, y) < 0 or min(width, height) < 1:
+    if min(x, y) < 0 or min(width, height) < 1 or max(x, y, width, height) > MOST_PIXELS_OF_A_BOX:
         raise MedsaliencyError(
             f"{where}: expected boxes as whole numbers 'x y width height' in pixels, several separated by ';', got "
-            f"{text.strip()!r}"
+            f"{text.strip()[:80]!r}"
         )
     return x, y, width, height
 
 
 def _columns(header: list[str], file: Path) -> list[str]:
     """The header in lower case, with every required column and no misspelt optional one."""
-    columns = [cell.strip().lower() for cell in header]
+    columns = [cell.lower() for cell in header]
     for column in REQUIRED:
         if columns.count(column) != 1:
             raise MedsaliencyError(
                 f"{file}, row 1: expected the columns {','.join(REQUIRED)}, once each and separated by commas, got "
-                f"{','.join(header)!r}; add or rename {column!r}"
+                f"{','.join(header)[:200]!r}; add or rename {column!r}"
             )
     missing = [column for column in OPTIONAL if column not in columns]
-    for column in columns:
+    for column in dict.fromkeys(column for column in columns if len(column) < 80):
         # A misspelt patient column, ignored, would let one patient into two splits.
         if column not in REQUIRED + OPTIONAL and (meant := difflib.get_close_matches(column, missing, n=1, cutoff=0.8)):
             raise MedsaliencyError(f"{file}, row 1: unknown column {column!r}; rename it to {meant[0]!r}, or remove it")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from medsaliency.report import verdicts
+from medsaliency.report import spreadsheet, verdicts
 from medsaliency.report.contents import Contents
 from medsaliency.report.figures import FIGURES, cost, distributions, information_curves
 from medsaliency.report.figures.about import ABOUT
@@ -92,8 +92,8 @@ def table(name: str, contents: Contents) -> pd.DataFrame:
 
 
 def csv_text(rows: pd.DataFrame) -> str:
-    """Return a table as CSV: six significant digits, what is undefined left empty."""
-    return rows.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    """Return a table as CSV: six significant digits, what is undefined left empty, no cell a formula."""
+    return spreadsheet.csv_text(rows, float_format="%.6g", lineterminator="\n")
 
 
 def data_address(csv: str) -> str:

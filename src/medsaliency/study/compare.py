@@ -11,6 +11,7 @@ import pandas as pd
 
 from medsaliency.attribution import CONTROLS
 from medsaliency.report.comparison import ACCURACY, COLUMNS, Comparison, records, render
+from medsaliency.report.spreadsheet import csv_text
 from medsaliency.report.wording import count
 from medsaliency.statistics.between_runs import independent_difference, paired_differences, ranking_agreement
 from medsaliency.study.finished_runs import (
@@ -78,7 +79,7 @@ def write_comparison(comparison: Comparison, page: Path) -> tuple[Path, Path]:
     if page.is_dir() or page == table:
         raise MedsaliencyError(f"{page}: expected the name of an HTML file; choose another --output")
     write_text(page, render(comparison))
-    write_text(table, as_table(comparison).to_csv(index=False))
+    write_text(table, csv_text(as_table(comparison)))
     return page, table
 
 

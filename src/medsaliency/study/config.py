@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -23,12 +24,14 @@ from pydantic import (
 from medsaliency.attribution import METHODS, PANEL, make_method
 from medsaliency.data import SOURCES
 from medsaliency.data.geometry import Fit
+from medsaliency.data.untrusted import parse_yaml, read_text, visible
 from medsaliency.evaluation import METRICS, make_metric
 from medsaliency.evaluation.checks import CHECKS, make_check
 from medsaliency.model.execution import MemoryFormat, Precision
 from medsaliency.model.training import Training
 from medsaliency.model.zoo import require
 from medsaliency.statistics.trust import Thresholds
+from medsaliency.study.maps import Precision as MapPrecision
 from medsaliency.types import MedsaliencyError, nearest
 
 Parameters = dict[str, dict[str, Any]]
@@ -68,6 +71,10 @@ def _resolved(value: Any, known: Mapping[str, Any], make: Any, kind: str) -> Any
         except ValidationError as error:
             raise ValueError(f"{kind} {name!r}: {_explain(error)}") from error
         values = {field.name: getattr(built, field.name) for field in dataclasses.fields(built)}
+        for key, given in values.items():
+            for number in given if isinstance(given, tuple) else (given,):
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise ValueError(f"{kind} {name!r}: {key}: expected finite numbers, got {number}")
         resolved[name] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
     return resolved
 
@@ -75,7 +82,7 @@ def _resolved(value: Any, known: Mapping[str, Any], make: Any, kind: str) -> Any
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values do not change afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class DataSection(Section):
@@ -158,7 +165,9 @@ class ExplainSection(Section):
     probability, or the contrast (difference of logits) with the most probable other class. ``batch_size`` is the number
     of images put before the methods at once, and the shard in which a study is saved. With ``tune``, a short
     measurement chooses how the model runs; ``exact`` keeps it in float32; ``micro_batch``, ``memory_format``,
-    ``precision`` (of scores) and ``gradient_precision`` are taken instead of what it finds where they are given.
+    ``precision`` (of scores) and ``gradient_precision`` are taken instead of what it finds where they are given. Maps
+    are kept, and scored, in the precision ``maps``: "float32", or "float16" in half the space, each scaled by a power
+    of two (:data:`medsaliency.study.maps.ROUNDING`).
     """
 
     images: int = Field(24, ge=1)
@@ -171,6 +180,7 @@ class ExplainSection(Section):
     memory_format: MemoryFormat | None = None
     precision: Precision | None = None
     gradient_precision: Precision | None = None
+    maps: MapPrecision = "float32"
     methods: Parameters = {name: OF_A_STUDY.get(name, {}) for name in PANEL}
 
     @field_validator("methods", mode="before")
@@ -237,7 +247,7 @@ class Study(Section):
     the same images. It is ``seed`` where it is not given.
     """
 
-    name: str = Field("demo", min_length=1, max_length=80, pattern=r"^[\w .-]+$")
+    name: str = Field("demo", min_length=1, max_length=80, pattern=r"^\w[\w .-]*$")
     seed: int = Field(0, ge=0)
     device: str | None = None
     data: DataSection = DataSection()
@@ -297,22 +307,23 @@ def load_study(path: Path | None, overrides: Sequence[str] = (), **values: Any) 
         values: Dotted fields already parsed, as ``{"data.root": "..."}``; None values are left out.
 
     Raises:
-        MedsaliencyError: If the file is missing or not a mapping, or a field is unknown (the nearest is named) or
-            wrong.
+        MedsaliencyError: If the file is missing or no YAML as :func:`~medsaliency.data.untrusted.parse_yaml` takes it,
+            is not a mapping, or a field is unknown (the nearest is named) or wrong.
     """
     name = str(path) if path else "study"
     settings: dict[str, Any] = {}
     if path is not None:
         if not path.is_file():
             raise MedsaliencyError(f"{path}: no such configuration file")
-        settings = _parse(_read(path), name)
+        settings = parse_yaml(read_text(path), name)
         if not isinstance(settings, dict):
             raise MedsaliencyError(f"{path}: expected a mapping of sections, got {type(settings).__name__}")
     for override in overrides:
         key, separator, text = override.partition("=")
+        where = f"--set {visible(override[:80])}"
         if not separator:
-            raise MedsaliencyError(f"--set {override}: expected section.field=value, such as training.epochs=5")
-        _put(settings, key.strip(), _parse(text, f"--set {override}"))
+            raise MedsaliencyError(f"{where}: expected section.field=value, such as training.epochs=5")
+        _put(settings, key.strip(), parse_yaml(text, where))
     for key, value in values.items():
         if value is not None:
             _put(settings, key, value)
@@ -331,29 +342,16 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     options = {}
     for text in texts:
         name, separator, value = text.partition("=")
+        where = f"--option {visible(text[:80])}"
         if not separator:
-            raise MedsaliencyError(f"--option {text}: expected NAME=VALUE, such as planes=middle")
-        options[name.strip()] = _parse(value, f"--option {text}")
+            raise MedsaliencyError(f"{where}: expected NAME=VALUE, such as planes=middle")
+        options[name.strip()] = parse_yaml(value, where)
     return options
 
 
 def dump_study(study: Study) -> str:
     """The study as YAML that :func:`load_study` reads back to an equal one."""
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MedsaliencyError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-
-
-def _parse(text: str, name: str) -> Any:
-    try:
-        return yaml.safe_load(text) if text.strip() else {}
-    except yaml.YAMLError as error:
-        raise MedsaliencyError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _put(settings: dict[str, Any], key: str, value: Any) -> None:
@@ -366,7 +364,7 @@ def _put(settings: dict[str, Any], key: str, value: Any) -> None:
         if isinstance(inner, list):
             inner = settings[section] = {str(name): {} for name in inner}
         if not isinstance(inner, dict):
-            raise MedsaliencyError(f"--set {key}: {section!r} is a value, not a section")
+            raise MedsaliencyError(f"--set {visible(key[:80])}: {section[:80]!r} is a value, not a section")
         settings = inner
     settings[last] = value
 
@@ -381,7 +379,7 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {where!r}{nearest(key, section.model_fields)}"
     message = fault["msg"].removeprefix("Value error, ")
     return f"{where}: {message[0].lower() + message[1:]}" + (
-        "" if fault["type"] == "value_error" else f", got {fault['input']!r}"
+        "" if fault["type"] == "value_error" else f", got {repr(fault['input'])[:200]}"
     )
 
 

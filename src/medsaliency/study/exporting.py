@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from medsaliency.attribution import CONTROLS
 from medsaliency.report.nifti import merged, nifti
+from medsaliency.report.spreadsheet import harmless, original
 from medsaliency.study.explanations import Found, collect
 from medsaliency.study.store import write_bytes
 from medsaliency.types import MedsaliencyError, Track, nearest, silent
@@ -143,7 +144,7 @@ def _index(found: Sequence[Found], output: Path, de_identify: bool) -> bytes:
     if path.is_file():
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                known = {int(row["number"]): row["sample"] for row in csv.DictReader(file)}
+                known = {int(row["number"]): original(row["sample"]) for row in csv.DictReader(file)}
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise MedsaliencyError(
                 f"{path}: expected the index of an export, got something else; name another --output"
@@ -158,7 +159,8 @@ def _index(found: Sequence[Found], output: Path, de_identify: bool) -> bytes:
             )
     known |= {one.number: one.sample for one in found}
     content = io.StringIO()
-    csv.writer(content, lineterminator="\n").writerows([("number", "sample"), *sorted(known.items())])
+    rows = [(number, harmless(sample)) for number, sample in sorted(known.items())]
+    csv.writer(content, lineterminator="\n").writerows([("number", "sample"), *rows])
     return content.getvalue().encode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
@@ -93,7 +94,9 @@ def explain_files(
     reading, fit = reading_of(checkpoint, window, planes)
     found = [record for path in images for record in _records(path, reading, plane)]
     names = [name for name, _ in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    # Some file systems tell neither capitals nor Unicode's two forms of a letter apart.
+    alike = [unicodedata.normalize("NFC", name).casefold() for name in names]
+    twice = sorted({name for name, same in zip(names, alike, strict=True) if alike.count(same) > 1})
     if twice:
         raise MedsaliencyError(f"explain: two images are called {twice[0]!r}; results are named after them, rename one")
     for name, record in found:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from medsaliency.data.csv_rows import csv_rows
 from medsaliency.data.dataset import Dataset, Record
 from medsaliency.data.dicom.file import is_dicom
 from medsaliency.data.dicom.series import Found, find, patients, series
@@ -150,28 +150,20 @@ def _listed(labels: Path, root: Path, rows: Sequence[Row], taken: Sequence[Seque
     """The rows that a CSV lists, with what it says of them."""
     if not labels.is_file():
         raise MedsaliencyError(f"{labels}: no such file; expected a CSV with the columns image,label")
-    try:
-        with labels.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.reader(stream))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MedsaliencyError(
-            f"{labels}: expected a CSV in UTF-8, got another file ({error}); save it again"
-        ) from error
-    columns = [cell.strip().lower() for cell in lines[0]] if lines else []
+    lines = csv_rows(labels)
+    columns = [cell.lower() for cell in next(lines, (1, []))[1]]
     if not {"image", "label"} <= set(columns) or set(columns) - set(COLUMNS) or len(set(columns)) < len(columns):
         raise MedsaliencyError(
             f"{labels}, row 1: expected the columns image,label and perhaps {','.join(COLUMNS[2:])}, once each, got "
-            f"{','.join(columns)!r}; rename or remove columns"
+            f"{','.join(columns)[:200]!r}; rename or remove columns"
         )
     names = _names(rows, taken)
     found: dict[str, Row] = {}
-    for number, cells in enumerate(lines[1:], start=2):
-        if not any(cell.strip() for cell in cells):
-            continue
+    for number, cells in lines:
         where = f"{labels}, row {number}"
         if len(cells) != len(columns):
             raise MedsaliencyError(f"{where}: expected {len(columns)} cells, got {len(cells)}; quote text with commas")
-        row = _of_line(dict(zip(columns, (cell.strip() for cell in cells), strict=True)), root, names, where)
+        row = _of_line(dict(zip(columns, cells, strict=True)), root, names, where)
         if row.id in found:
             raise MedsaliencyError(
                 f"{where}: image {row.id!r} is listed already at {found[row.id].where}; list it once"

@@ -12,6 +12,7 @@ from medsaliency.report.checklists.clinical_xai import clinical_xai
 from medsaliency.report.checklists.item import STATUSES, Checklist, Item, Status
 from medsaliency.report.checklists.metrics import metrics
 from medsaliency.report.contents import Contents
+from medsaliency.report.spreadsheet import harmless
 
 __all__ = ["CHECKLISTS", "STATUSES", "Checklist", "Item", "Status", "as_csv", "checklists", "filled"]
 
@@ -55,13 +56,12 @@ def checklists(contents: Contents) -> dict[str, Any]:
 def as_csv(contents: Contents) -> str:
     """Return every checklist as one CSV, one row an item.
 
-    No cell begins with a sign by which a spreadsheet would take it for a formula: each begins with this project's own
-    words, or with a number.
+    No cell is one that a spreadsheet would take for a formula.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for name, own in checklists(contents).items():
         for item in own["items"]:
-            writer.writerow([name, *(item[column] for column in COLUMNS[1:])])
+            writer.writerow([name, *(harmless(str(item[column])) for column in COLUMNS[1:])])
     return text.getvalue()
