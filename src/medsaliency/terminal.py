@@ -97,6 +97,21 @@ def print_end(store: Store) -> None:
     out.print(f"Report: {(store.path / 'report.html').resolve()}", soft_wrap=True)
 
 
+def print_failures(store: Store) -> bool:
+    """Say what failed in a study, and whether anything did."""
+    failures = store.read_table("failures.parquet")
+    for (kind, name, method), own in failures.groupby(["kind", "name", "method"], sort=False):
+        what = " ".join(part for part in (str(kind), str(name)) if part)
+        of = f" of {method}" if method not in ("", name) else ""
+        images = "1 image" if len(own) == 1 else f"{len(own)} images"
+        first = own["reason"].iloc[0]
+        out.print(f"failed: {what}{of} for {images}: {first}", highlight=False, markup=False, soft_wrap=True)
+    if len(failures):
+        table = store.path / "failures.parquet"
+        out.print(f"Every one is in {table}; run the study again to try them again.", highlight=False, soft_wrap=True)
+    return bool(len(failures))
+
+
 def print_accuracy(performance: Mapping[str, Any]) -> None:
     """One line of ``statistics/performance.json``."""
     accuracy = performance["accuracy"]

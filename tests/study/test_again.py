@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medsaliency.study.cells import cells_of, further_draws
 from medsaliency.study.config import load_study
-from medsaliency.study.explaining import further_draws, steps_of_a_shard
 from medsaliency.study.pipeline import run_study
 from medsaliency.study.store import Store
 
@@ -70,6 +70,7 @@ def test_the_shards_size_changes_no_draw(run: Callable[..., Store]) -> None:
 def test_every_step_is_announced() -> None:
     study = load_study(None, ["explain.methods=[gradient, random]", "evaluate.metrics=[gini]", "evaluate.repeats=3"])
     assert further_draws(study) == 4
-    assert steps_of_a_shard(study) == ["gradient", "random", "gini", "gini", *["gini"] * 4, *["gini"] * 4]
+    steps = [cell.name for cell in cells_of(study)]
+    assert steps == ["gradient", "random", "gini", "gini", *["gini"] * 4, *["gini"] * 4]
     without = load_study(None, ["explain.methods=[gradient]", "evaluate.metrics=[gini]"])
     assert further_draws(without) == 0

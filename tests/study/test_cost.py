@@ -1,10 +1,11 @@
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from medsaliency.study import cost
+from medsaliency.study import cost, usage
 from medsaliency.study.cost import measured
 
 MEGABYTE = 1024**2
@@ -39,7 +40,18 @@ def test_freed_memory_that_the_allocator_keeps_does_not_hide_a_peak() -> None:
 
 
 def test_a_system_that_does_not_tell_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "CLEAR", cost.Path("nowhere"))
+    monkeypatch.setattr(cost, "CLEAR", Path("nowhere"))
     with measured(torch.device("cpu")) as found:
         pass
     assert found.peak_bytes is None
+
+
+def test_a_step_does_not_hide_its_peak_from_the_stage_around_it() -> None:
+    before = usage.resident("VmRSS")
+    with usage.watched() as stage:
+        for megabytes in (200, 1):
+            with measured(torch.device("cpu")):
+                assert np.ones(megabytes * MEGABYTE, dtype=np.uint8)[-1] == 1
+    assert before is not None
+    assert stage.resident is not None
+    assert (stage.resident - before) / MEGABYTE == pytest.approx(200, rel=0.1)

@@ -1,6 +1,5 @@
 from collections import Counter
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -10,7 +9,6 @@ from medsaliency.data.dataset import Record
 from medsaliency.model.targets import Contrast, Logit, Probability, Target
 from medsaliency.study.config import load_study
 from medsaliency.study.explaining import select, targets_of
-from medsaliency.types import Geometry, Sample
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 50), st.integers(0, 9))
@@ -19,6 +17,7 @@ def test_images_are_chosen_evenly_and_whatever_their_order(labels: list[int], im
     chosen = select(records, images, seed)
     assert len(chosen) == min(images, len(records))
     assert chosen == select(records[::-1], images, seed)
+    assert chosen[: images // 2] == select(records, images // 2, seed), "a study that grows keeps what it has"
     taken, there = Counter(r.label for r in chosen), Counter(labels)
     most = max(taken.values())
     assert all(taken[label] >= min(there[label], most - 1) for label in there)
@@ -40,11 +39,6 @@ PREDICTIONS = pd.DataFrame(
 )
 
 
-def sample(name: str, label: int | None) -> Sample:
-    image = np.zeros((1, 4, 4), np.float32)
-    return Sample(id=name, image=image, label=label, patient=name, lesion=None, geometry=Geometry((4, 4)))
-
-
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -58,7 +52,6 @@ def sample(name: str, label: int | None) -> Sample:
     ids=["logit", "probability", "contrast", "label", "label against another"],
 )
 def test_what_is_explained_of_each_image(settings: list[str], expected: list[Target]) -> None:
-    # The last label is unknown: the predicted class is explained.
-    samples = [sample("a", 2), sample("b", 1), sample("c", None)]
-    assert targets_of(load_study(None, settings), samples, PREDICTIONS) == expected
+    records = [Record("a", 2, "a"), Record("b", 1, "b"), Record("c", 2, "c")]
+    assert targets_of(load_study(None, settings), records, PREDICTIONS) == expected
     assert PREDICTIONS["p_0"].tolist() == [0.3, 0.6, 0.1]

@@ -112,7 +112,7 @@ def _series(folder: Path, said: list[str | None]) -> list[str]:
 
 def test_a_run_is_exported_an_image_a_folder_without_its_controls(run: Path, exported: tuple[Path, list[Path]]) -> None:
     output, files = exported
-    samples = list(Store(run).maps().attrs["samples"])  # type: ignore[arg-type]
+    samples = list(Store(run).maps().samples)  # type: ignore[arg-type]
     assert len(samples) == 3
     names = {
         *("grad_cam.parametric-map.dcm", "grad_cam.segmentation.dcm", "grad_cam.secondary-capture.dcm", "report.dcm"),
@@ -135,10 +135,10 @@ def test_exported_maps_are_those_of_the_run_put_back_on_native_pixels(
 
     store, (output, _) = Store(run), exported
     geometries = store.read_json("geometry.json")
-    for place, sample in enumerate(store.maps().attrs["samples"]):  # type: ignore[arg-type]
+    for place, sample in enumerate(store.maps().samples):  # type: ignore[arg-type]
         folder = output / f"000{place + 1}"
         for method in ("gradient", "grad_cam"):
-            stored = np.asarray(store.maps()[f"maps/{method}"][place])  # type: ignore[index]
+            stored = np.asarray(store.maps().group[f"maps/{method}"][place])  # type: ignore[index]
             native = to_native(stored, from_dict(geometries[sample]))
             assert native.shape == (24, 40)
             read = pydicom.dcmread(folder / f"{method}.parametric-map.dcm").pixel_array
@@ -168,7 +168,7 @@ def test_the_report_has_the_runs_numbers(run: Path, exported: tuple[Path, list[P
     store, (output, _) = Store(run), exported
     predictions = store.read_table("predictions.parquet").set_index("sample")
     scores = store.read_table("scores.parquet")
-    for number, sample in enumerate(store.maps().attrs["samples"], 1):  # type: ignore[arg-type]
+    for number, sample in enumerate(store.maps().samples, 1):  # type: ignore[arg-type]
         folder = output / f"000{number}"
         groups = highdicom.sr.srread(folder / "report.dcm").content.get_image_measurement_groups()
         probabilities = [measurement.value for measurement in groups[0].get_measurements()]
@@ -184,7 +184,7 @@ def test_the_report_has_the_runs_numbers(run: Path, exported: tuple[Path, list[P
 
 
 def test_exported_objects_lie_beside_their_originals(scans: Path, run: Path, exported: tuple[Path, list[Path]]) -> None:
-    for number, sample in enumerate(Store(run).maps().attrs["samples"], 1):  # type: ignore[arg-type]
+    for number, sample in enumerate(Store(run).maps().samples, 1):  # type: ignore[arg-type]
         original = pydicom.dcmread(scans / sample)
         for path in (exported[0] / f"000{number}").glob("*.dcm"):
             made = pydicom.dcmread(path)
@@ -213,7 +213,7 @@ def test_exporting_again_gives_the_same_identifiers_and_replaces_the_files(
 
 
 def test_images_and_methods_can_be_chosen(run: Path, tmp_path: Path) -> None:
-    samples = list(Store(run).maps().attrs["samples"])  # type: ignore[arg-type]
+    samples = list(Store(run).maps().samples)  # type: ignore[arg-type]
     files = export(run, tmp_path, to_nifti=True, images=[samples[2], samples[1]], methods=["random"])
     assert [path.name for path in files] == ["index.csv", *["random.nii.gz"] * 2]
     assert [path.parent.name for path in files[1:]] == ["0002", "0003"], "numbers are those of the run"
@@ -451,7 +451,7 @@ def test_an_original_that_is_not_what_was_explained_is_refused_by_its_sample(tmp
 
 
 def test_an_original_of_a_run_that_is_not_what_was_explained_is_refused(scans: Path, run: Path, tmp_path: Path) -> None:
-    moved, sample = tmp_path / "scans", Store(run).maps().attrs["samples"][1]  # type: ignore[index]
+    moved, sample = tmp_path / "scans", Store(run).maps().samples[1]  # type: ignore[index]
     shutil.copytree(scans, moved)
     other = pydicom.dcmread(moved / sample)  # type: ignore[operator]
     other.PatientSex = "F"

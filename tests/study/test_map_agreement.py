@@ -31,7 +31,7 @@ def test_every_pair_has_the_mean_correlation_of_its_magnitudes(store: Store) -> 
     patients = {"a": "p", "b": "q", "c": "q"}
     found = method_agreement(store, METHODS, patients, seed=0, draws=200, level=0.95).set_index(["method", "other"])
     assert len(found) == 6
-    group = store.maps()
+    group = store.maps().group
     for (one, other), row in found.iterrows():
         first, second = (np.abs(np.asarray(group[f"maps/{name}"])).reshape(3, -1) for name in (one, other))
         images = range(1 if "flat" in (one, other) else 0, 3)

@@ -17,7 +17,7 @@ from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.training import Training
 from medsaliency.model.zoo import build
-from medsaliency.study import permuted_labels, pipeline
+from medsaliency.study import classifier, permuted_labels
 from medsaliency.study.config import Study, load_study
 from medsaliency.study.permuted_labels import permuted, recipe, train_on_permuted_labels
 from medsaliency.study.pipeline import run_study
@@ -50,8 +50,8 @@ def never_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise AssertionError("nothing is trained")
 
-    monkeypatch.setattr(pipeline, "train_model", fails)
-    monkeypatch.setattr(pipeline, "train_on_permuted_labels", fails)
+    monkeypatch.setattr(classifier, "train_model", fails)
+    monkeypatch.setattr(classifier, "train_on_permuted_labels", fails)
 
 
 def other_network(folder: Path, seed: int = 1, **given: Any) -> Path:

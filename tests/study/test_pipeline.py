@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from medsaliency.attribution.smoothgrad import SmoothGrad
 from medsaliency.report.contents import COLUMNS
 from medsaliency.study import results
 from medsaliency.study.config import Study, load_study
-from medsaliency.study.pipeline import run_study
+from medsaliency.study.pipeline import Stopped, run_study
 from medsaliency.study.reporting import write_report
 from medsaliency.study.store import Store
 from medsaliency.types import MedsaliencyError
@@ -47,7 +46,7 @@ def test_every_image_method_and_measure_has_a_number_or_a_reason(small_run: Stor
 
 
 def test_maps_and_images_are_kept_as_computed(small_run: Store, small_study: Study) -> None:
-    group = small_run.maps()
+    group = small_run.maps().group
     assert sorted(group["maps"].array_keys()) == sorted(small_study.explain.methods)
     assert group["image"].shape == (8, 1, 64, 64)
     assert (np.asarray(group["maps/gradient"]) >= 0).all()
@@ -75,26 +74,26 @@ def test_another_batch_size_gives_the_same_scores(small_run: Store, tmp_path: Pa
 def test_a_study_that_stopped_goes_on_where_it_was(
     small_path: Path, small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medsaliency.study import pipeline
+    from medsaliency.study import classifier, stages
 
-    explain, trained, shards = pipeline.explain_shard, [], []
+    keep, trained, kept = stages.keep, [], []
 
-    def stop(*arguments: object) -> Iterator[str]:
-        if len(shards) == 1:
+    def stop(*arguments: object) -> object:
+        if len(kept) == 1:
             raise KeyboardInterrupt
-        shards.append(arguments[3])
-        yield from explain(*arguments)  # type: ignore[arg-type]
+        kept.append(keep(*arguments))  # type: ignore[arg-type]
+        return kept[-1]
 
-    monkeypatch.setattr(pipeline, "explain_shard", stop)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(stages, "keep", stop)
+    with pytest.raises(Stopped, match="run the same command again"):
         run_study(small_study, tmp_path / "run")
-    assert shards == [0]
-    first = (tmp_path / "run/shards/000000-scores.parquet").stat().st_mtime_ns
-    monkeypatch.setattr(pipeline, "explain_shard", explain)
-    monkeypatch.setattr(pipeline, "train_model", lambda *_: trained.append(1))
+    assert [entry.number for entry in kept] == [0]
+    first = (tmp_path / "run/ledger/000000.json").stat().st_mtime_ns
+    monkeypatch.setattr(stages, "keep", keep)
+    monkeypatch.setattr(classifier, "train_model", lambda *_: trained.append(1))
     store = run_study(small_study, tmp_path / "run")
     assert trained == []
-    assert (tmp_path / "run/shards/000000-scores.parquet").stat().st_mtime_ns == first
+    assert (tmp_path / "run/ledger/000000.json").stat().st_mtime_ns == first
     assert (store.path / "scores.parquet").read_bytes() == (small_path / "scores.parquet").read_bytes()
 
 

@@ -18,6 +18,7 @@ from medsaliency.model import training as trainer
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.zoo import build
 from medsaliency.study.config import Study, load_study
+from medsaliency.study.predicting import sample_digest
 from medsaliency.study.provenance import GIVEN, PROCEDURE, code_hash, command, describe, images_hash, training
 from medsaliency.study.reading import load_data, read_split
 from medsaliency.types import Sample
@@ -50,7 +51,9 @@ def told(study: Study, dataset: Dataset, samples: list[Sample]) -> Callable[...,
     def tell(
         classifier: Classifier | None = None, explained: list[Sample] | None = None, other: Study | None = None
     ) -> dict[str, Any]:
-        return describe(other or study, dataset, classifier or network(study, dataset), explained or samples)
+        own = explained or samples
+        digests = {sample.id: sample_digest(sample) for sample in own}
+        return describe(other or study, dataset, classifier or network(study, dataset), digests, own[0].image)
 
     return tell
 
@@ -70,12 +73,15 @@ def test_one_pixel_changes_the_images_hash_and_no_other(
 
 
 def test_the_images_hash_is_of_images_and_not_of_their_order(samples: list[Sample]) -> None:
-    whole = images_hash(samples)
-    assert images_hash(samples[::-1]) == whole
-    assert images_hash(samples[1:]) != whole
-    assert images_hash([replace(samples[0], id="another"), *samples[1:]]) != whole
+    def hashed(own: list[Sample]) -> str:
+        return images_hash({sample.id: sample_digest(sample) for sample in own})
+
+    whole = hashed(samples)
+    assert hashed(samples[::-1]) == whole
+    assert hashed(samples[1:]) != whole
+    assert hashed([replace(samples[0], id="another"), *samples[1:]]) != whole
     tall = replace(samples[0], image=samples[0].image.reshape(1, 16, 64))
-    assert images_hash([tall, *samples[1:]]) != whole, "the same bytes in another shape are another image"
+    assert hashed([tall, *samples[1:]]) != whole, "the same bytes in another shape are another image"
 
 
 def test_one_weight_changes_the_weights_hash_and_no_other(

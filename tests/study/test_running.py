@@ -17,7 +17,7 @@ from medsaliency.evaluation.lesion_auprc import LesionAUPRC
 from medsaliency.model.execution import Execution
 from medsaliency.model.targets import Contrast, Probability, Target
 from medsaliency.model.tuning import Tuning, cache_folder
-from medsaliency.study import explaining, pipeline
+from medsaliency.study import pipeline, shard
 from medsaliency.study.config import Study, load_study
 from medsaliency.study.pipeline import run_study
 from medsaliency.study.store import Store
@@ -136,7 +136,7 @@ def test_lesions_are_compared_on_native_pixels(run: Run, monkeypatch: pytest.Mon
             seen.append(list(zip(sizes, probe.lesions, strict=True)))
             return super().__call__(probe, maps, rngs)
 
-    monkeypatch.setattr(explaining, "make_metric", lambda *_: Spy())
+    monkeypatch.setattr(shard, "make_metric", lambda *_: Spy())
     run("evaluate.metrics=[lesion_auprc]")
     assert seen
     assert all(lesion is None or tuple(lesion.shape) == size for batch in seen for size, lesion in batch)
@@ -146,13 +146,13 @@ def test_lesions_are_compared_on_native_pixels(run: Run, monkeypatch: pytest.Mon
 def test_what_is_explained_is_the_score_that_was_asked_for(small_run: Store, run: Run, score: str) -> None:
     store = run(f"explain.score={score}")
     classifier = medsaliency.load(small_run.path)
-    images = torch.from_numpy(np.asarray(store.maps()["image"]))
+    images = torch.from_numpy(np.asarray(store.maps().group["image"]))
     targets: list[Target] = []
     for row in classifier.probabilities(images):
         first, second = row.argsort(descending=True)[:2].tolist()
         targets.append(Contrast(first, second) if score == "contrast" else Probability(first))
     expected = medsaliency.explain(classifier, images, targets, "gradient")["gradient"]
-    found = torch.from_numpy(np.asarray(store.maps()["maps/gradient"]))
+    found = torch.from_numpy(np.asarray(store.maps().group["maps/gradient"]))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     logits = medsaliency.explain(classifier, images, methods="gradient")["gradient"]
     assert not torch.allclose(found, logits, rtol=1e-2)

@@ -50,8 +50,10 @@ def test_only_a_sandbox_with_a_marker_has_one(study: Study, small_study: Study) 
 
 def test_the_model_is_asked_of_the_very_images_without_and_with_the_marker(study: Study, small_path: Path) -> None:
     classifier = checkpoint.load(small_path / "model")
-    samples = read_split(study, load_data(study), EVALUATION)
-    table, masks = compare_without_marker(study, classifier, samples, predict(classifier, samples))
+    dataset = load_data(study)
+    samples = read_split(study, dataset, EVALUATION)
+    predictions = predict(classifier, samples)
+    table, masks = compare_without_marker(study, classifier, predictions, dataset.of(EVALUATION))
     assert set(table.loc[table["marked"], "label"]) == {LABEL}
     assert 0 < table["marked"].sum() < (table["label"] == LABEL).sum(), "the marker is on some images of the class"
     assert set(masks) == set(table.loc[table["marked"], "sample"])
@@ -69,7 +71,7 @@ def test_the_model_is_asked_of_the_very_images_without_and_with_the_marker(study
 
 def test_the_share_on_the_marker_is_that_of_the_maps_magnitude(run: Store) -> None:
     shares = marker_shares(run, ["grad_cam", "random"])
-    group = run.maps()
+    group = run.maps().group
     names = list(group.attrs["samples"])
     assert len(shares) == 2 * sum(bool(np.asarray(group["marker"][i]).any()) for i in range(len(names))) > 0
     row = shares[shares["method"] == "random"].iloc[0]

@@ -57,11 +57,11 @@ def run(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Store:
 def explained(study: Study, run: Store) -> list[Sample]:
     """The explained volumes as the dataset has them, in the order of the run."""
     by_id = {sample.id: sample for sample in read_split(study, load_data(study), EVALUATION)}
-    return [by_id[name] for name in run.maps().attrs["samples"]]
+    return [by_id[name] for name in run.maps().samples]
 
 
 def test_volumes_lesions_and_maps_are_kept_whole_one_chunk_a_volume(run: Store, explained: list[Sample]) -> None:
-    group = run.maps()
+    group = run.maps().group
     assert group["image"].shape == (5, 1, *SIZE)
     assert np.array_equal(group["image"][:], np.stack([sample.image for sample in explained]))
     assert np.array_equal(group["lesion"][:], np.stack([sample.lesion for sample in explained]))
@@ -105,13 +105,13 @@ def test_a_case_is_one_slice_that_it_names_the_same_for_all_of_it(
             assert case.plane.endswith("(most of the maps)")
         at = list(by_id).index(volume.id)
         for name, saliency in case.maps.items():
-            assert np.array_equal(saliency, run.maps()[f"maps/{name}"][at, place])
+            assert np.array_equal(saliency, run.maps().group[f"maps/{name}"][at, place])
         assert all(strip.pictures.shape[1:] == (1, *SIZE[1:]) for strip in case.strips)
 
 
 def test_strips_are_slices_of_what_the_model_saw(study: Study, run: Store, explained: list[Sample]) -> None:
     classifier = checkpoint.load(run.path / "model")
-    strips, group = Strips(run, study), run.maps()
+    strips, group = Strips(run, study), run.maps().group
     targets = run.read_table("scores.parquet").drop_duplicates("sample").set_index("sample")["target"]
     shown = 0
     for at, sample in enumerate(explained):
@@ -129,7 +129,7 @@ def test_the_report_shows_slices_and_says_which(run: Store) -> None:
 
 
 def test_the_marker_of_a_volume_is_found_on_all_slices(run: Store, explained: list[Sample]) -> None:
-    marked = run.maps()["marker"][:]
+    marked = run.maps().group["marker"][:]
     assert marked.shape == (5, *SIZE)
     for sample, mask in zip(explained, marked, strict=True):
         assert mask.any() == (sample.label == 2)

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import zarr
 
 from medsaliency.attribution import CONTROLS
 from medsaliency.evaluation.agreement import agreement
@@ -24,6 +23,7 @@ from medsaliency.evaluation.own_baseline import PAIRS as IMAGE_PAIRS
 from medsaliency.report.wording import count
 from medsaliency.statistics.bootstrap import mean_interval
 from medsaliency.study.config import Study, load_study
+from medsaliency.study.maps import Maps
 from medsaliency.study.store import Store
 from medsaliency.types import BoolArray, FloatArray, MedsaliencyError, Score, Track, generator, silent
 
@@ -39,8 +39,8 @@ class Run:
         path: Its folder.
         study: Its configuration.
         provenance: What its numbers rest on.
-        arrays: Images (C, H, W), lesions (H, W) and maps (H, W), one chunk an image; of volumes with D before H.
-        places: Of the explained images in ``arrays``, by their ids.
+        maps: Images (C, H, W), lesions (H, W) and maps (H, W); of volumes with D before H.
+        places: Of the explained images in ``maps``, by their ids.
         patients: By the images' ids.
         explained: By the images' ids: the index of the class explained, and of the one it is contrasted with, if any.
     """
@@ -48,7 +48,7 @@ class Run:
     path: Path
     study: Study
     provenance: dict[str, Any]
-    arrays: zarr.Group
+    maps: Maps
     places: dict[str, int]
     patients: dict[str, str]
     explained: dict[str, tuple[int, ...]]
@@ -61,8 +61,8 @@ class Run:
             MedsaliencyError: If it is none.
         """
         store = Store.open(path)
-        study, arrays = load_study(path / "study.yaml"), store.maps()
-        names = cast("list[str]", arrays.attrs["samples"])
+        study, maps = load_study(path / "study.yaml"), store.maps()
+        names = maps.samples
         images = store.read_table("scores.parquet").drop_duplicates("sample").set_index("sample").loc[names]
         explained = [images["target"]]
         if study.explain.score == "contrast":
@@ -74,23 +74,23 @@ class Run:
             path,
             study,
             store.read_json("provenance.json"),
-            arrays,
+            maps,
             places={name: place for place, name in enumerate(names)},
             patients=dict(zip(names, images["patient"], strict=True)),
             explained=dict(zip(names, zip(*explained, strict=True), strict=True)),
         )
 
-    def read(self, array: str, image: str) -> Any:
-        """One image's part of an array."""
-        return self.arrays[array][self.places[image]]  # type: ignore[index]
+    def image(self, image: str) -> FloatArray:
+        """(C, H, W) or (C, D, H, W) in display range."""
+        return self.maps.image(self.places[image])
 
     def magnitudes(self, method: str, image: str) -> FloatArray:
         """(H, W) or (D, H, W) absolute values of a map: the same picture with its sign turned has not changed."""
-        return np.abs(np.asarray(self.read(f"maps/{method}", image), dtype=np.float32))
+        return np.abs(self.maps.map(method, self.places[image]))
 
     def lesion(self, image: str) -> BoolArray | None:
         """(H, W) or (D, H, W) bool, or None where there is no mask."""
-        return np.asarray(self.read("lesion", image)) if self.read("has_lesion", image) else None
+        return self.maps.lesion(self.places[image])
 
     def settings(self, methods: Iterable[str]) -> dict[str, Any]:
         """What runs must share for their maps to be compared, by name."""
@@ -132,8 +132,9 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
                     "studies with the same settings"
                 )
         for image in images:
-            for name in ("image", "has_lesion", "lesion"):
-                wanted, got = first.read(name, image), other.read(name, image)
+            pairs: dict[str, list[np.ndarray]] = {"image": [run.image(image) for run in (first, other)]}
+            pairs["lesion"] = [np.empty(0) if (mask := run.lesion(image)) is None else mask for run in (first, other)]
+            for name, (wanted, got) in pairs.items():
                 if not np.array_equal(wanted, got):
                     raise MedsaliencyError(
                         f"{other.path}: expected {name} {wanted.shape} of {image!r} as in {first.path}, got another "

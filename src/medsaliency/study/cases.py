@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,8 @@ def cases_of(store: Store, study: Study, most: int) -> list[Case]:
 
     A volume is cut to one slice, which the case names; controls have no say in which.
     """
-    group = store.maps()
-    samples = list(cast("list[str]", group.attrs["samples"]))
+    kept = store.maps()
+    samples = kept.samples
     predictions = store.read_table("predictions.parquet").set_index("sample").loc[samples]
     scores = store.read_table("scores.parquet")
     targets = scores.drop_duplicates("sample").set_index("sample")["target"].to_dict()
@@ -43,25 +43,21 @@ def cases_of(store: Store, study: Study, most: int) -> list[Case]:
     cases: list[Case] = []
     for number, (name, reason) in enumerate(why.items(), 1):
         at = samples.index(name)
-
-        def read(array: str, at: int = at) -> Any:
-            return np.asarray(group[array][at])  # type: ignore[index]
-
         own = probabilities.loc[name].to_numpy(dtype=np.float64)
-        marker = read("marker") if "marker" in group else None
-        maps = {method: read(f"maps/{method}") for method in study.explain.methods}
+        image = kept.image(at)
+        maps = {method: kept.map(method, at) for method in study.explain.methods}
         case = Case(
             sample=f"Case {number}",
             why=reason,
-            image=read("image"),
-            lesion=read("lesion") if read("has_lesion") else None,
+            image=image,
+            lesion=kept.lesion(at),
             label=int(predictions["label"].to_dict()[name]),
             target=int(targets[name]),
             probabilities=own.astype(np.float32),
             maps=maps,
             calibrated=None if temperature is None else calibrate(own[None], temperature)[0].astype(np.float32),
-            strips=list(strips(name, read("image"), maps)),
-            marker=marker if marker is not None and marker.any() else None,
+            strips=list(strips(name, image, maps)),
+            marker=kept.marker(at),
         )
         cases.append(cut(case, methods))
     # Names of files can be names of patients: the report numbers its cases, and this table stays in the run's folder.

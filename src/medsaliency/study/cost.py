@@ -7,13 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-RESET_PEAK = "5"
-"""What, written to ``clear_refs``, makes Linux forget the peak of the resident memory."""
+from medsaliency.study.usage import CLEAR, forget, resident
 
 
 @dataclass
@@ -52,19 +49,19 @@ def _begin(device: torch.device) -> int | None:
     """Bytes held now, the peak begun anew."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
+        forget()
         return torch.cuda.memory_allocated(device)
     if device.type != "cpu" or not CLEAR.exists():
         return None
     _give_back()
-    CLEAR.write_text(RESET_PEAK)
-    return _resident("VmRSS")
+    forget()
+    return resident("VmRSS")
 
 
 def _peak(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return _resident("VmHWM") if device.type == "cpu" and STATUS.exists() else None
+    return resident("VmHWM") if device.type == "cpu" else None
 
 
 def _give_back() -> None:
@@ -72,11 +69,3 @@ def _give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
     if trim is not None:
         trim(0)
-
-
-def _resident(field: str) -> int | None:
-    for line in STATUS.read_text().splitlines():
-        name, _, rest = line.partition(":")
-        if name == field:
-            return int(rest.split()[0]) * 1024
-    return None

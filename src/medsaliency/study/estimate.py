@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -14,11 +13,11 @@ class Step:
 
     Args:
         name: Of its method, metric or check.
-        fresh: Whether it was done now, and not found as done before.
+        seconds: What it took; None where it was found done.
     """
 
     name: str
-    fresh: bool = True
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -29,31 +28,30 @@ class Progressed:
     seconds_left: float | None
 
 
-def estimated(steps: Iterable[Step], plan: Sequence[str]) -> Iterator[Progressed]:
-    """Time steps as they are done, and say what is left.
+def estimated(steps: Iterable[Step], plan: Mapping[str, int], workers: int = 1) -> Iterator[Progressed]:
+    """Say what is left as steps are done.
 
     A metric costs nearly the same for every method, so that one is enough to know what it will cost for all. A name
     that has not come yet is taken to cost what the others do on average.
 
     Args:
         steps: As they are done, those found done before included.
-        plan: The names of all of them, in any order.
+        plan: How many steps of each name there are.
+        workers: How many steps are done at a time.
     """
     left = Counter(plan)
-    took: dict[str, list[float]] = defaultdict(list)
-    begin = time.perf_counter()
+    took: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for step in steps:
-        end = time.perf_counter()
-        if step.fresh:
-            took[step.name].append(end - begin)
-        begin = end
+        if step.seconds is not None:
+            took[step.name][0] += step.seconds
+            took[step.name][1] += 1
         left[step.name] -= 1
-        yield Progressed(step.name, _left(left, took))
+        yield Progressed(step.name, _left(left, took, workers))
 
 
-def _left(left: Counter[str], took: dict[str, list[float]]) -> float | None:
+def _left(left: Counter[str], took: Mapping[str, list[float]], workers: int) -> float | None:
     if not took:
         return None
-    means = {name: sum(seconds) / len(seconds) for name, seconds in took.items()}
+    means = {name: seconds / count for name, (seconds, count) in took.items()}
     unknown = sum(means.values()) / len(means)
-    return sum(many * means.get(name, unknown) for name, many in left.items())
+    return sum(many * means.get(name, unknown) for name, many in left.items()) / workers

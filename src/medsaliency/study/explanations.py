@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -19,6 +18,7 @@ from medsaliency.data.formats import read_record
 from medsaliency.data.geometry import from_dict, to_native
 from medsaliency.data.reading import Reading
 from medsaliency.model.targets import Contrast, Logit, Probability
+from medsaliency.study.about import read_about
 from medsaliency.study.config import Study, load_study
 from medsaliency.study.reading import load_data
 from medsaliency.study.store import Store
@@ -142,7 +142,7 @@ def _of_run(path: Path, data_root: Path | None) -> list[Found]:
     scores = store.read_table("scores.parquet")
     by_sample = {str(name): rows for name, rows in scores.groupby("sample", sort=False)}
     found = []
-    for number, sample in enumerate(store.maps().attrs["samples"], 1):  # type: ignore[arg-type]
+    for number, sample in enumerate(store.maps().samples, 1):
         if sample not in records or sample not in geometries or sample not in by_sample:
             raise MedsaliencyError(
                 f"{sample}: expected the image among the study's data, its geometry and its scores, got none in one of "
@@ -177,8 +177,8 @@ def _of_run(path: Path, data_root: Path | None) -> list[Found]:
 
 def _maps_of_run(store: Store, place: int, geometry: Geometry) -> Callable[[Sequence[str]], dict[str, FloatArray]]:
     def read(methods: Sequence[str]) -> dict[str, FloatArray]:
-        group = store.maps()
-        return {name: to_native(np.asarray(group[f"maps/{name}"][place]), geometry) for name in methods}  # type: ignore[index]
+        kept = store.maps()
+        return {name: to_native(kept.map(name, place), geometry) for name in methods}
 
     return read
 
@@ -211,7 +211,7 @@ def _scores(rows: pd.DataFrame) -> Scores:
 
 def _of_file(path: Path, number: int, data_root: Path | None) -> Found:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_about(path)
         image, parts, sha256 = about["source"], about.get("parts") or [], _kept(about)
         if data_root is not None and image is not None:
             parts = [str(path) for path in _moved(about["sample"], parts or [image], sha256, data_root)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -125,22 +125,26 @@ def _against_controls(
 
 def _covariates(store: Store) -> pd.DataFrame:
     """What scores may depend on, one row an explained image; see :func:`statistics.mixed_model.mixed_model`."""
-    group = store.maps()
-    names = cast("list[str]", group.attrs["samples"])
+    maps = store.maps()
+    names = maps.samples
     predictions = store.read_table("predictions.parquet").set_index("sample").loc[names]
-    lesions = [
-        np.asarray(group["lesion"][place]) if group["has_lesion"][place] else None  # type: ignore[index]
-        for place in range(len(names))
-    ]
+    # The lesions of one shard at a time: what is kept of each is two numbers.
+    lesions = (lesion for start, stop in maps.shards() for lesion in maps.lesions(start, stop))
+    sizes, places = zip(*map(_size_and_place, lesions), strict=True)
     return pd.DataFrame(
         {
             "sample": names,
             "confidence": predictions.filter(regex=r"^p_\d+$").max(axis=1).to_numpy(dtype=np.float64),
             "correct": (predictions["label"] == predictions["predicted"]).to_numpy(),
-            "lesion_size": [np.nan if mask is None or not mask.any() else float(mask.mean()) for mask in lesions],
-            "lesion_place": [np.nan if mask is None or not mask.any() else _from_center(mask) for mask in lesions],
+            "lesion_size": sizes,
+            "lesion_place": places,
         }
     )
+
+
+def _size_and_place(mask: np.ndarray | None) -> tuple[float, float]:
+    """A lesion's share of the image and its distance from the center; NaN without one."""
+    return (np.nan, np.nan) if mask is None or not mask.any() else (float(mask.mean()), _from_center(mask))
 
 
 def _from_center(mask: np.ndarray) -> float:

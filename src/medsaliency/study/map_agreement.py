@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ def method_agreement(
     Costs one ranking a map and one product of the methods' ranks an image.
 
     Args:
-        store: A run; its maps are read image by image.
+        store: A run; its maps are read shard by shard.
         methods: k names.
         patients: Of each explained image.
         seed: Of the bootstrap over patients.
@@ -33,17 +32,19 @@ def method_agreement(
     Returns:
         Columns method, other, correlation, low, high, images (on which both maps vary and are finite).
     """
-    group = store.maps()
-    names = cast("list[str]", group.attrs["samples"])
+    kept = store.maps()
+    names = kept.samples
     found = np.full((len(names), len(methods), len(methods)), np.nan)
-    for place in range(len(names)):
-        maps = np.stack([np.asarray(group[f"maps/{name}"][place]).ravel() for name in methods])  # type: ignore[index]
-        ranks = rankdata(np.abs(maps), axis=1)
-        ranks -= ranks.mean(axis=1, keepdims=True)
-        length = np.linalg.norm(ranks, axis=1)
-        known = np.isfinite(maps).all(axis=1) & (length > 0)
-        units = ranks[known] / length[known, None]
-        found[place][np.ix_(known, known)] = units @ units.T
+    for start, stop in kept.shards():
+        every = [kept.maps(name, start, stop) for name in methods]
+        for place in range(start, stop):
+            maps = np.stack([own[place - start].ravel() for own in every])
+            ranks = rankdata(np.abs(maps), axis=1)
+            ranks -= ranks.mean(axis=1, keepdims=True)
+            length = np.linalg.norm(ranks, axis=1)
+            known = np.isfinite(maps).all(axis=1) & (length > 0)
+            units = ranks[known] / length[known, None]
+            found[place][np.ix_(known, known)] = units @ units.T
     owners = [patients[name] for name in names]
     rows = []
     for (i, one), (j, other) in combinations(enumerate(methods), 2):

@@ -20,7 +20,6 @@ from medsaliency.model.classifier import Classifier
 from medsaliency.model.training import Training, train
 from medsaliency.model.zoo import build
 from medsaliency.study.config import Study
-from medsaliency.study.store import Store
 from medsaliency.types import Track, generator, silent
 
 LONGER = 2
@@ -29,12 +28,12 @@ WATCHED = 500
 """Training images at most whose loss says which epoch is kept."""
 
 
-def checks_of(study: Study, store: Store) -> dict[str, Check]:
-    """The study's checks by name; data randomization takes the run's own network where no other was given."""
+def checks_of(study: Study, folder: str | None) -> dict[str, Check]:
+    """The study's checks by name; data randomization takes the network in ``folder`` where no other was given."""
     checks = {name: make_check(name, parameters) for name, parameters in study.evaluate.checks.items()}
     for name, check in checks.items():
-        if isinstance(check, DataRandomization) and check.checkpoint is None:
-            checks[name] = replace(check, checkpoint=str(store.path / "permuted"))
+        if isinstance(check, DataRandomization) and (check.checkpoint is None or folder is not None):
+            checks[name] = replace(check, checkpoint=folder)
     return checks
 
 

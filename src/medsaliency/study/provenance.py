@@ -6,14 +6,13 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from medsaliency.attribution import make_method
@@ -23,7 +22,8 @@ from medsaliency.evaluation.checks import make_check
 from medsaliency.model.checkpoint import fingerprint
 from medsaliency.model.classifier import Classifier
 from medsaliency.study.config import Study
-from medsaliency.types import MedsaliencyError, Sample
+from medsaliency.study.maps import ROUNDING
+from medsaliency.types import FloatArray, MedsaliencyError
 
 LIBRARIES = (
     *("torch", "timm", "numpy", "scipy", "pillow", "pandas", "numba", "scikit-image", "scikit-learn"),
@@ -45,7 +45,8 @@ def describe(
     study: Study,
     dataset: Dataset,
     classifier: Classifier,
-    explained: Sequence[Sample],
+    explained: Mapping[str, str],
+    example: FloatArray,
     tuned: dict[str, Any] | None = None,
     permuted: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -55,7 +56,8 @@ def describe(
         study: Its configuration.
         dataset: Its images.
         classifier: Its model, as it runs.
-        explained: The images explained.
+        explained: SHA-256 of each explained image, by its id.
+        example: One of them, (C, H, W) or (C, D, H, W), for the layer that CAM methods read.
         tuned: What a measurement of the model's speed found; None where there was none.
         permuted: What is known of the network trained on permuted labels; None where no check asks for one.
     """
@@ -65,7 +67,6 @@ def describe(
         found = Counter(dataset.classes[record.label] for record in dataset.of(name))
         counts[name] = {label: found[label] for label in dataset.classes}
         patients[name] = len({record.patient for record in dataset.of(name)})
-    example = torch.from_numpy(explained[0].image)[None]
     return {
         "medsaliency": version("medsaliency"),
         "python": platform.python_version(),
@@ -84,7 +85,7 @@ def describe(
                 "validation_if_carved": study.data.validation,
                 "evaluation_if_carved": study.data.evaluation,
             },
-            "fingerprint": _fingerprint(dataset),
+            "fingerprint": fingerprint_of(dataset),
             "explained": len(explained),
             "images_sha256": images_hash(explained),
             "patients_known": dataset.patients_known,
@@ -92,7 +93,7 @@ def describe(
         "model": {
             "architecture": classifier.name,
             "parameters": sum(p.numel() for p in classifier.module.parameters()),
-            "target_layer": _target_layer(classifier, example),
+            "target_layer": _target_layer(classifier, torch.from_numpy(example)[None]),
             "input_size": study.data.size if isinstance(study.data.size, int) else list(study.data.size),
             "channels": classifier.channels,
             "device": classifier.device.type,
@@ -101,6 +102,7 @@ def describe(
             "weights": fingerprint(classifier.module),
         },
         "training": training(study),
+        "maps": {"precision": study.explain.maps, "rounding": ROUNDING if study.explain.maps == "float16" else "none"},
         "methods": {n: repr(make_method(n, p)) for n, p in study.explain.methods.items()},
         "metrics": {n: repr(make_metric(n, p)) for n, p in study.evaluate.metrics.items()},
         "checks": {n: repr(make_check(n, p)) for n, p in study.evaluate.checks.items()},
@@ -137,12 +139,11 @@ def command(study: Study) -> str:
     return " ".join([*parts, "--output NEW_FOLDER"])
 
 
-def images_hash(samples: Iterable[Sample]) -> str:
-    """SHA-256 over ids and pixels, as the model's user sees them, in the order of the ids."""
+def images_hash(digests: Mapping[str, str]) -> str:
+    """SHA-256 over the ids of images and what is known of each one's content, in the order of the ids."""
     digest = hashlib.sha256()
-    for sample in sorted(samples, key=lambda sample: sample.id):
-        digest.update(f"{sample.id}\x1f{sample.image.shape}\n".encode())
-        digest.update(np.ascontiguousarray(sample.image, dtype="<f4").tobytes())
+    for name, known in sorted(digests.items()):
+        digest.update(f"{name}\x1f{known}\n".encode())
     return digest.hexdigest()
 
 
@@ -167,7 +168,7 @@ def _machine(device: torch.device) -> str:
     return f"{kind}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else kind
 
 
-def _fingerprint(dataset: Dataset) -> str:
+def fingerprint_of(dataset: Dataset) -> str:
     """SHA-256 over the records' ids, labels, patients and splits."""
     digest = hashlib.sha256()
     for record in sorted(dataset.records, key=lambda r: r.id):

@@ -30,7 +30,7 @@ def load_data(study: Study) -> Dataset:
 
 
 def read_split(study: Study, dataset: Dataset, name: str, track: Track = silent) -> list[Sample]:
-    """Read the images of one split."""
+    """Read all images of one split into memory."""
     data = study.data
     return dataset.samples(dataset.of(name), data.size, data.channels, track, f"reading {name} images", fit=data.fit)
 

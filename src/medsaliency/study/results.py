@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from medsaliency.attribution import CONTROLS, make_method
 from medsaliency.evaluation import make_metric
@@ -21,36 +24,104 @@ from medsaliency.statistics.performance import performance
 from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap
 from medsaliency.study.cases import cases_of
 from medsaliency.study.config import Study, load_study
-from medsaliency.study.explaining import AGAIN
 from medsaliency.study.inference import read_inference, write_inference
-from medsaliency.study.store import Store, plain
+from medsaliency.study.ledger import Plan
+from medsaliency.study.shards import tables_of
+from medsaliency.study.store import Store, beside, plain
 from medsaliency.types import Measure
 
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("sample", "patient")),
+        *((name, pa.int64()) for name in ("label", "target", "repeat", "draw")),
+        *((name, pa.string()) for name in ("method", "metric")),
+        ("value", pa.float64()),
+        ("reason", pa.string()),
+        *((name, pa.list_(pa.float64())) for name in ("x", "y")),
+    ]
+)
+"""Columns of the tables that are joined; each has some of them, in this order."""
+FIELDS = {
+    "scores": ("sample", "patient", "label", "target", "method", "metric", "value", "reason"),
+    "curves": ("sample", "patient", "method", "metric", "x", "y"),
+    "repeats": ("sample", "patient", "repeat", "method", "metric", "value"),
+    "draws": ("sample", "patient", "draw", "method", "metric", "value"),
+}
 
-def gather(store: Store, study: Study, samples: Sequence[str]) -> None:
+
+def gather(store: Store, study: Study, plan: Plan) -> None:
     """Join the shards into the tables ``scores``, ``curves``, ``repeats``, ``draws`` and ``timings``.
 
-    Rows are ordered by sample, method and metric, so that the tables do not depend on the size of a shard.
+    Rows are ordered by sample, method and metric, so that the tables do not depend on the size of a shard, nor on the
+    order in which they were done. They are read and written shard by shard.
     """
     order = {
-        "sample": {name: i for i, name in enumerate(samples)},
         "method": {name: i for i, name in enumerate(study.explain.methods)},
         "metric": {name: i for i, name in enumerate(measures_of(study))},
     }
-    tables = {kind: _shards(store, kind) for kind in ("scores", "curves")}
-    tables["scores"] = pd.concat([tables["scores"], _tuned(study, **tables)], ignore_index=True)
-    for kind, table in tables.items():
-        keys = pd.DataFrame({column: table[column].map(places) for column, places in order.items()})
-        store.write_table(f"{kind}.parquet", table.loc[keys.sort_values(list(order)).index].reset_index(drop=True))
-    again = {kind: _shards(store, kind) for kind in ("repeats", "draws")}
-    scores = store.read_table("scores.parquet")
-    first = scores[~scores["metric"].isin(_measures_of_checks(study)) & ~scores["metric"].str.endswith("_tuned")]
-    for kind, first_rows in (("repeats", first), ("draws", first[first["method"] == RANDOM])):
-        rows = pd.concat([first_rows.assign(time=0)[list(AGAIN)], again[kind]]) if len(again[kind]) else again[kind]
-        store.write_table(f"{kind}.parquet", rows.rename(columns={"time": kind.removesuffix("s")}))
+    checks = set(_measures_of_checks(study))
+
+    def first(scores: pd.DataFrame) -> pd.DataFrame:
+        """The scores that were given again."""
+        return scores[~scores["metric"].isin(checks) & ~scores["metric"].str.endswith("_tuned")]
+
+    with ExitStack() as stack:
+        writers = {kind: stack.enter_context(_writer(store, kind)) for kind in FIELDS}
+        tuned = _by_shard(_tuned(store, study, plan), plan)
+        parts = zip(*(tables_of(store, plan, kind) for kind in FIELDS), strict=True)
+        for number, (scores, curves, repeats, draws) in enumerate(parts):
+            own = [table for table in (scores, tuned.get(number)) if table is not None and len(table)]
+            scores = pd.concat(own, ignore_index=True) if own else scores
+            # Of this shard's images alone: a place for every image of the study would be looked up in each shard.
+            own_order = {"sample": {name: i for i, name in enumerate(plan.samples[number])}, **order}
+            joined = {"scores": _ordered(scores, own_order), "curves": _ordered(curves, own_order)}
+            again = first(joined["scores"])
+            joined["repeats"] = _again(again, repeats, "repeat")
+            joined["draws"] = _again(again[again["method"] == RANDOM], draws, "draw")
+            for kind, table in joined.items():
+                writers[kind](table)
+    store.write_table("timings.parquet", _timings(tables_of(store, plan, "timings")))
+
+
+def _timings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """What each method, metric and check took in all shards; they are added up as they are read."""
     total = {"images": ("images", "sum"), "seconds": ("seconds", "sum"), "peak_bytes": ("peak_bytes", "max")}
-    timings = _shards(store, "timings").groupby(["kind", "name"], sort=False, as_index=False).agg(**total)
-    store.write_table("timings.parquet", timings)
+    found: pd.DataFrame | None = None
+    for part in parts:
+        if len(part):
+            both = part if found is None else pd.concat([found, part], ignore_index=True)
+            found = both.groupby(["kind", "name"], sort=False, as_index=False).agg(**total)
+    return pd.DataFrame() if found is None else found
+
+
+@contextmanager
+def _writer(store: Store, kind: str) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Write a table part by part; it appears whole, or not at all."""
+    schema = pa.schema([SCHEMA.field(name) for name in FIELDS[kind]])
+    with beside(store.path / f"{kind}.parquet") as new, pq.ParquetWriter(new, schema) as writer:
+
+        def write(table: pd.DataFrame) -> None:
+            if len(table):
+                writer.write_table(pa.Table.from_pandas(table[list(FIELDS[kind])], schema, preserve_index=False))
+
+        yield write
+
+
+def _ordered(table: pd.DataFrame, order: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    keys = pd.DataFrame({column: table[column].map(places) for column, places in order.items()})
+    return table.loc[keys.sort_values(list(order), kind="stable").index].reset_index(drop=True)
+
+
+def _again(first: pd.DataFrame, again: pd.DataFrame, name: str) -> pd.DataFrame:
+    """What was scored again, after the scores themselves, which have number 0; nothing where nothing was."""
+    if not len(again):
+        return pd.DataFrame(columns=[*again.columns, name])
+    return pd.concat([first.assign(**{name: 0}), again.rename(columns={"time": name})], ignore_index=True)
+
+
+def _by_shard(table: pd.DataFrame, plan: Plan) -> dict[int, pd.DataFrame]:
+    shard = {name: number for number, part in enumerate(plan.samples) for name in part}
+    return {int(number): rows for number, rows in table.groupby(table["sample"].map(shard))}
 
 
 def write_statistics(store: Store) -> None:
@@ -112,15 +183,22 @@ def _measures_of_checks(study: Study) -> dict[str, Measure]:
     return {measure.name: measure for check in checks for measure in check.measures}
 
 
-def _tuned(study: Study, scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def _tuned(store: Store, study: Study, plan: Plan) -> pd.DataFrame:
     """Rows of ``scores`` for overlaps at a threshold tuned on other patients; an overlap without a curve keeps why."""
-    overlaps = scores[scores["metric"].isin(OVERLAPS)]
+
+    def of_overlaps(kind: str) -> pd.DataFrame:
+        parts = [table[table["metric"].isin(OVERLAPS)] for table in tables_of(store, plan, kind)]
+        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+    overlaps = of_overlaps("scores")
+    if not len(overlaps):
+        return overlaps
     images = overlaps.drop_duplicates("sample").set_index("sample")
     labels = dict(zip(images.index.astype(str), images["label"], strict=True))
-    found = tuned_overlap(curves, labels, seed=study.seed)
+    found = tuned_overlap(of_overlaps("curves"), labels, seed=study.seed)
     found["target"] = found["sample"].map(images["target"])
     undefined = overlaps[overlaps["value"].isna()]
-    return pd.concat([found, undefined.assign(metric=undefined["metric"] + "_tuned")])[scores.columns]
+    return pd.concat([found, undefined.assign(metric=undefined["metric"] + "_tuned")])[overlaps.columns]
 
 
 def report_contents(store: Store, cases: int | None = None) -> Contents:
@@ -129,7 +207,7 @@ def report_contents(store: Store, cases: int | None = None) -> Contents:
     provenance = store.read_json("provenance.json")
     return Contents(
         title=study.name,
-        config=_without_places(study.model_dump(mode="json")),
+        config=without_places(study.model_dump(mode="json")),
         provenance=provenance,
         classes=tuple(provenance["data"]["classes"]),
         measures=measures_of(study),
@@ -145,14 +223,7 @@ def report_contents(store: Store, cases: int | None = None) -> Contents:
     )
 
 
-def _shards(store: Store, kind: str) -> pd.DataFrame:
-    names = sorted(path.name for path in (store.path / "shards").glob(f"*-{kind}.parquet"))
-    parts = [store.read_table(f"shards/{name}") for name in names]
-    filled = [part for part in parts if len(part)]
-    return pd.concat(filled or parts[:1], ignore_index=True)
-
-
-def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+def without_places(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration for readers elsewhere: the last part of a path, not where it lay."""
     places = [(config["data"], "root"), (config["data"]["options"], "labels"), (config["model"], "checkpoint")]
     places += [(check, "checkpoint") for check in config["evaluate"]["checks"].values()]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import yaml
-import zarr
 
-from medsaliency.study.config import Study, dump_study
+from medsaliency.data.untrusted import parse_json
+from medsaliency.report.spreadsheet import csv_text
+from medsaliency.study.config import Study, dump_study, load_study
+from medsaliency.study.maps import NAME, Maps
 from medsaliency.types import MedsaliencyError
 
-PLANS = {"study.yaml", "splits.csv"}
+PLANS = {"study.yaml", "splits.csv", "run.lock", "log.jsonl"}
 """What a run writes before it has made anything."""
 
 
@@ -35,6 +38,10 @@ NEEDED = (
     "maps.zarr",
 )
 """What statistics and report are made from."""
+BEGUN = re.compile(r"\..+-[a-z0-9_]{8}")
+"""Names of files and folders that are written beside their place (:func:`beside`)."""
+FIXED = ("seed", "data", "model", "training")
+"""Sections of a configuration that all of a run rests on, but where the data lies. Others may be changed."""
 
 
 class Store:
@@ -43,7 +50,8 @@ class Store:
     Args:
         path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``geometry.json``, ``splits.csv``,
             ``cases.csv``, ``model/``, ``permuted/``, ``tuning.json``, ``predictions.parquet``, ``validation.parquet``,
-            ``marker.parquet``, ``maps.zarr``, ``shards/``, ``scores.parquet``, ``curves.parquet``, ``repeats.parquet``,
+            ``images.parquet``, ``failures.parquet``, ``marker.parquet``, ``maps.zarr``, ``shards/``, ``ledger/``,
+            ``run.lock``, ``log.jsonl``, ``profile/``, ``scores.parquet``, ``curves.parquet``, ``repeats.parquet``,
             ``draws.parquet``, ``networks.parquet``, ``retrained.parquet``, ``timings.parquet``, ``statistics/``,
             ``report.html``, ``report.pdf``, ``report.md``, ``figures/``, ``tables/``.
     """
@@ -53,7 +61,10 @@ class Store:
 
     @classmethod
     def create(cls, path: Path, study: Study) -> Store:
-        """Open the folder for ``study``: a new one, or the one where the same study has stopped.
+        """Open the folder for ``study``: a new one, or the one where the same study has stopped, or a like one.
+
+        What a run rests on (:data:`FIXED`) has to be the same; what is explained, evaluated and reported may have
+        changed (:meth:`adopt`).
 
         Raises:
             MedsaliencyError: If the folder holds another study or anything else.
@@ -62,23 +73,53 @@ class Store:
         if path.exists() and not path.is_dir():
             raise MedsaliencyError(f"{path}: expected a folder for the run, it is a file; choose another --output")
         if own.is_file():
-            saved = yaml.safe_load(own.read_text())
-            changed = _differences(saved, study.model_dump(mode="json"))
+            changed = [name for name in cls(path).changes(study) if _is_fixed(name)]
             # A study that failed before it made anything (a wrong name, an unreadable image) does not hold its folder.
-            if changed and {file.name for file in path.iterdir()} <= PLANS:
-                (path / "splits.csv").unlink(missing_ok=True)
-                write_text(own, dump_study(study))
-            elif changed:
+            if changed and cls(path).made():
                 raise MedsaliencyError(
-                    f"{path}: holds the run of another study (it differs in {', '.join(changed[:3])}); choose another "
-                    "--output or remove the folder"
+                    f"{path}: holds the run of another study (it differs in {', '.join(changed[:3])}), so that "
+                    "nothing of it could be kept; choose another --output or remove the folder"
                 )
-        elif path.exists() and any(path.iterdir()):
+            if changed:
+                (path / "splits.csv").unlink(missing_ok=True)
+                own.unlink()
+        elif path.exists() and cls(path).made():
             raise MedsaliencyError(f"{path}: exists and is not a run of a study; choose another --output")
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            write_text(own, dump_study(study))
-        return cls(path)
+        path.mkdir(parents=True, exist_ok=True)
+        store = cls(path)
+        if not own.is_file():
+            store.adopt(study)
+        return store
+
+    def changes(self, study: Study) -> list[str]:
+        """The fields in which the configuration that is kept differs; none where none is kept yet."""
+        own = self.path / "study.yaml"
+        if not own.is_file():
+            return []
+        elsewhere: dict[str, Any] = {"data.root": study.data.root, "device": study.device}
+        saved = load_study(own, **elsewhere)
+        return _differences(saved.model_dump(mode="json"), study.model_dump(mode="json"))
+
+    def made(self) -> bool:
+        """Whether there is more than a run writes before it has made anything."""
+        return any(file.name not in PLANS and not BEGUN.fullmatch(file.name) for file in self.path.iterdir())
+
+    def take_over(self, study: Study) -> None:
+        """Remove what a process that was killed had begun to write, and the splits of another study that made nothing.
+
+        Only for the one that holds the lock: others may be writing.
+        """
+        for path in sorted(self.path.rglob(".*")):
+            if BEGUN.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in (self.path / NAME).rglob("*.partial"):
+            path.unlink()
+        if not self.made() and any(_is_fixed(name) for name in self.changes(study)):
+            (self.path / "splits.csv").unlink(missing_ok=True)
+
+    def adopt(self, study: Study) -> None:
+        """Keep this configuration from now on."""
+        write_text(self.path / "study.yaml", dump_study(study))
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -100,7 +141,7 @@ class Store:
         Raises:
             MedsaliencyError: If the images, labels, patients or splits have changed since.
         """
-        path, text = self.path / "splits.csv", table.to_csv(index=False)
+        path, text = self.path / "splits.csv", csv_text(table)
         if not path.is_file():
             write_text(path, text)
         elif path.read_text(encoding="utf-8") != text:
@@ -109,31 +150,9 @@ class Store:
                 "another --output"
             )
 
-    def keep_basis(self, provenance: Mapping[str, Any]) -> None:
-        """Write down what the shards rest on, or see that it has not changed.
-
-        Raises:
-            MedsaliencyError: If the version of this software, the data or the weights of a model are others.
-        """
-        basis = {
-            "medsaliency": provenance["medsaliency"],
-            "data": provenance["data"]["fingerprint"],
-            "weights": provenance["model"]["weights"],
-        }
-        if provenance["permuted"] is not None:
-            basis["permuted network"] = provenance["permuted"]["weights"]
-        if not self.has("shards/basis.json"):
-            self.write_json("shards/basis.json", basis)
-        changed = [name for name, value in self.read_json("shards/basis.json").items() if basis[name] != value]
-        if changed:
-            raise MedsaliencyError(
-                f"{self.path}: its scores were begun with another {' and another '.join(changed)}; choose another "
-                "--output"
-            )
-
     def remove_if_nothing_was_made(self) -> None:
         """Remove the folder of a run that failed before it had a model or a table."""
-        if {file.name for file in self.path.iterdir()} <= PLANS:
+        if not self.made():
             shutil.rmtree(self.path)
 
     def has(self, name: str) -> bool:
@@ -142,11 +161,12 @@ class Store:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as parquet."""
-        _beside(self.path / name, lambda beside: table.to_parquet(beside, index=False))
+        with beside(self.path / name) as new:
+            table.to_parquet(new, index=False)
 
     def write_csv(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table that people read."""
-        write_text(self.path / name, table.to_csv(index=False))
+        """Write a table that people read, without a cell that a spreadsheet would run."""
+        write_text(self.path / name, csv_text(table))
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Read a table."""
@@ -157,35 +177,50 @@ class Store:
         write_text(self.path / name, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read JSON."""
-        return dict(json.loads((self.path / name).read_text()))
+        """Read JSON.
 
-    def maps(self, mode: Literal["r", "a"] = "r") -> zarr.Group:
-        """The zarr group of images (``image``), lesions (``lesion``, ``has_lesion``) and one array of maps a method."""
-        return zarr.open_group(self.path / "maps.zarr", mode=mode)
+        Raises:
+            MedsaliencyError: If it is damaged.
+        """
+        path = self.path / name
+        try:
+            found = parse_json(path.read_text(encoding="utf-8"), str(path))
+        except UnicodeDecodeError as error:
+            raise MedsaliencyError(f"{path}: expected UTF-8 text, it is damaged; run it again") from error
+        if not isinstance(found, dict):
+            raise MedsaliencyError(f"{path}: expected names and values, got {type(found).__name__}; run it again")
+        return found
+
+    def maps(self, mode: Literal["r", "a"] = "r") -> Maps:
+        """The explained images, their lesions, and the maps of every method."""
+        return Maps(self.path, mode)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    _beside(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    with beside(path) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    _beside(path, lambda beside: beside.write_bytes(content))
+    with beside(path) as new:
+        new.write_bytes(content)
 
 
-def _beside(path: Path, write: Callable[[Path], Any]) -> None:
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A new file beside ``path``, which takes its place when it is whole, and is removed when it is not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     os.close(handle)
-    beside = Path(name)
+    new = Path(name)
     try:
-        write(beside)
-        beside.chmod(0o644)
-        beside.replace(path)
+        yield new
+        new.chmod(0o644)
+        new.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:
@@ -197,6 +232,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _is_fixed(name: str) -> bool:
+    section, _, field = name.partition(".")
+    return section in FIXED and (section, field) != ("data", "root")
 
 
 def _differences(saved: Any, wanted: Any, path: str = "") -> list[str]:

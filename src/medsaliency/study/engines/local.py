@@ -1,0 +1,83 @@
+"""Tasks done on this machine: in this process where one worker is enough, else in several processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+from medsaliency.study.engines import Found
+from medsaliency.study.engines.processes import Crew
+from medsaliency.study.work import Read, Setup, Task, Worker
+
+ON_A_GPU = 2
+"""Workers on one GPU: while one codes images, triangulates or reads, the other's model runs."""
+BYTES = 2 * 2**30
+"""Memory that a worker is reckoned to take, most of it libraries."""
+
+
+class Local:
+    """Workers on this machine.
+
+    Args:
+        limit: Most of them; None for one a core, or :data:`ON_A_GPU` on each GPU where there are any, as far as memory
+            goes.
+    """
+
+    name = "local"
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._crew: Crew | None = None
+        self._worker: tuple[Setup, Worker] | None = None
+
+    def workers(self, tasks: int) -> int:
+        """As many as there are tasks, up to the limit."""
+        return max(1, min(tasks, self.limit if self.limit is not None else _room()))
+
+    def run(self, setup: Setup, tasks: Iterable[Task], count: int) -> Iterator[Found]:
+        """Have tasks done (see :meth:`medsaliency.study.engines.Engine.run`)."""
+        if count == 0:
+            return
+        if self.workers(count) == 1 and self._crew is None:
+            yield from self._here(setup, iter(tasks))
+            return
+        if self._crew is None:
+            self._crew = Crew(self.workers(count))
+        yield from self._crew.run(setup, tasks)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+        self._worker = None
+
+    def _here(self, setup: Setup, tasks: Iterator[Task]) -> Iterator[Found]:
+        """Do tasks in this thread; a second one reads the images of the next."""
+        if self._worker is None or self._worker[0] is not setup:
+            self._worker = setup, Worker(setup)
+        worker = self._worker[1]
+        pool = ThreadPoolExecutor(1)
+        try:
+            task = next(tasks, None)
+            ahead: Future[Read] | None = None
+            while task is not None:
+                read = worker.read(task) if ahead is None else ahead.result()
+                following = next(tasks, None)
+                ahead = None if following is None else pool.submit(worker.read, following)
+                yield from worker.work(task, read)
+                task = following
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _room() -> int:
+    """How many workers this machine has cores, GPUs and memory for."""
+    if torch.cuda.is_available():
+        return ON_A_GPU * torch.cuda.device_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(cores, free // BYTES))
