@@ -272,6 +272,8 @@ def report(
 ) -> None:
     """Make a run's statistics and report again, from its tables and maps alone."""
     with loading():
+        from medsaliency.study.ledger import seal, unseal
+        from medsaliency.study.lock import locked
         from medsaliency.study.networks import keep_networks
         from medsaliency.study.reporting import formats_of, write_report
         from medsaliency.study.results import write_statistics
@@ -279,14 +281,17 @@ def report(
 
     wanted = formats_of(formats)
     store = Store.open(run)
-    if others:
-        keep_networks(store, others, bars)
-    steps: list[Callable[[Store], object]] = [
-        write_statistics,
-        partial(write_report, formats=wanted, cases=cases, figures=figures),
-    ]
-    for finish in bars(steps, "statistics and report", len(steps)):
-        finish(store)
+    with locked(run):
+        unseal(store)
+        if others:
+            keep_networks(store, others, bars)
+        steps: list[Callable[[Store], object]] = [
+            write_statistics,
+            partial(write_report, formats=wanted, cases=cases, figures=figures),
+        ]
+        for finish in bars(steps, "statistics and report", len(steps)):
+            finish(store)
+        seal(store)
     for name in wanted:
         out.print(f"Report: {(run / f'report.{name}').resolve()}", soft_wrap=True)
     if figures:

@@ -175,6 +175,7 @@ class Contents:
             length on a common grid; low and high are the band of the mean), auc_mean, auc_median.
         seconds: One row per method, metric or check: kind, name, images, seconds, peak_bytes (NaN where unknown).
         cases: The gallery, in order.
+        failures: What failed, a row per kind, name and method: stage, kind, name, method, images. It names no image.
         inference: What the numbers allow to be said.
     """
 
@@ -191,4 +192,5 @@ class Contents:
     curves: pd.DataFrame
     seconds: pd.DataFrame
     cases: Sequence[Case]
+    failures: pd.DataFrame = field(default_factory=pd.DataFrame)
     inference: Inference = field(default_factory=Inference)

@@ -16,14 +16,17 @@ from medsaliency.model.training import train
 from medsaliency.model.zoo import build
 from medsaliency.study import results
 from medsaliency.study.config import Study
-from medsaliency.study.failures import Failure
+from medsaliency.study.failures import Failure, failure_table
 from medsaliency.study.log import Log
 from medsaliency.study.permuted_labels import checks_of, record, train_on_permuted_labels
-from medsaliency.study.predicting import BATCH, Tables, joined, predict_batch, read_each
+from medsaliency.study.predicting import BATCH, Tables, as_rows, joined, predict_batch, read_each
 from medsaliency.study.reading import default_device
 from medsaliency.study.store import Store, plain
 from medsaliency.study.training_images import images_of
 from medsaliency.types import MedsaliencyError, Track, silent
+
+UNTRAINED = "predictions/training-failures.parquet"
+"""Images that were left out of training."""
 
 
 def train_model(
@@ -117,8 +120,19 @@ def classifier_of(
     given = study.model.checkpoint
     folder = given or str(store.path / "model")
     if given is None and not Path(folder).exists():
+        noted: list[Failure] = []
+
+        def note(failure: Failure) -> None:
+            """Keep what failed in training, which a run that goes on does not do again."""
+            failed(failure)
+            noted.append(failure)
+            store.write_table(UNTRAINED, failure_table(noted))
+
         with log.stage("training"):
-            tables = train_model(study, dataset, Path(folder), track, failed)
+            tables = train_model(study, dataset, Path(folder), track, note)
+    elif given is None and store.has(UNTRAINED):
+        for failure in as_rows(store.read_table(UNTRAINED)):
+            failed(failure)
     classifier = checkpoint.load(folder, device=study.device or default_device())
     wanted = (dataset.classes, study.data.channels)
     if (classifier.classes, classifier.channels) != wanted or classifier.size not in (None, study.data.size):

@@ -17,6 +17,8 @@ NAME = "maps.zarr"
 Precision = Literal["float32", "float16"]
 ROUNDING = "at most 2**-11 of a value, or 2**-25 of the largest of its map"
 """How far a map that is kept in float16 is from what the method gave."""
+MOST = 4 - 2.0**-9
+"""The largest number of float16 that a power of at most 2**126 leaves within float32."""
 
 
 class Maps:
@@ -197,7 +199,9 @@ def pack(maps: FloatArray) -> tuple[np.ndarray, FloatArray]:
         # The exponent stays where the power itself and its inverse are normal numbers of float32.
         exponents = np.clip(np.frexp(largest)[1] - 1, -126, 126)
         scales = np.where(largest > 0, np.ldexp(np.float32(1), exponents), 1).astype(np.float32)
-        return (maps / _along(scales, maps.ndim)).astype(np.float16), scales
+        # The largest numbers of float32 would be rounded up to infinity.
+        held = np.where(np.isinf(maps), maps, np.clip(maps / _along(scales, maps.ndim), -MOST, MOST))
+        return held.astype(np.float16), scales
 
 
 def unpack(halves: np.ndarray, scales: FloatArray) -> FloatArray:

@@ -24,6 +24,7 @@ from medsaliency.statistics.performance import performance
 from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap
 from medsaliency.study.cases import cases_of
 from medsaliency.study.config import Study, load_study
+from medsaliency.study.failures import failure_table
 from medsaliency.study.inference import read_inference, write_inference
 from medsaliency.study.ledger import Plan
 from medsaliency.study.shards import tables_of
@@ -219,8 +220,16 @@ def report_contents(store: Store, cases: int | None = None) -> Contents:
         curves=store.read_table("statistics/curves.parquet"),
         seconds=store.read_table("timings.parquet"),
         cases=cases_of(store, study, study.report.cases if cases is None else cases),
+        failures=_failures(store),
         inference=read_inference(store),
     )
+
+
+def _failures(store: Store) -> pd.DataFrame:
+    """What failed, and for how many images; reasons stay in the run's folder, since they can name files."""
+    table = store.read_table("failures.parquet") if store.has("failures.parquet") else failure_table([])
+    keys = ["stage", "kind", "name", "method"]
+    return table.groupby(keys, sort=False)["sample"].nunique().rename("images").reset_index()
 
 
 def without_places(config: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Shard:
         targets: What is explained of each.
         checks: By name.
         maps: Those that were made before, (N, ...) each.
-        unread: Why an image could not be read, by its place.
+        unread: Why an image could not be read, by its place, in words that name no file: they stand in the scores.
         strict: Raise at the first thing that fails.
     """
 
@@ -147,7 +147,13 @@ class Shard:
             self.maps[cell.name] = as_kept(maps, self.study.explain.maps)
         blank = self._not_finite(cell.name, list(made))
         self._fail(cell, "method", {**why, **blank})
-        self._unusable[cell.name] = {**{place: f"{NEVER_MADE}{reason}" for place, reason in why.items()}, **blank}
+        self._unusable[cell.name] = {
+            **{
+                place: f"{NEVER_MADE}{reason.replace(self.records[place].id, 'the image')}"
+                for place, reason in why.items()
+            },
+            **blank,
+        }
 
     def _not_finite(self, method: str, places: Sequence[int]) -> dict[int, str]:
         """Why a map that was made cannot be scored."""
@@ -216,7 +222,9 @@ class Shard:
         usable, why = self._usable(cell.method)
         found, failed = self._together(usable, rows)
         self._fail(cell, "check" if cell.kind == "check" else "metric", failed)
-        why = {**self._unread, **why, **failed}
+        # Scores are shown: what they say of an image does not name it.
+        hidden = {place: reason.replace(self.records[place].id, "the image") for place, reason in failed.items()}
+        why = {**self._unread, **why, **hidden}
         for measure in measures:
             for place in range(len(self.samples)):
                 own = found[place][measure.name] if place in found else Score.undefined(why[place])

@@ -50,7 +50,7 @@ class Store:
     Args:
         path: The folder. Its files: ``study.yaml``, ``provenance.json``, ``geometry.json``, ``splits.csv``,
             ``cases.csv``, ``model/``, ``permuted/``, ``tuning.json``, ``predictions.parquet``, ``validation.parquet``,
-            ``images.parquet``, ``failures.parquet``, ``marker.parquet``, ``maps.zarr``, ``shards/``, ``ledger/``,
+            ``predictions/``, ``failures.parquet``, ``marker.parquet``, ``maps.zarr``, ``shards/``, ``ledger/``,
             ``run.lock``, ``log.jsonl``, ``profile/``, ``scores.parquet``, ``curves.parquet``, ``repeats.parquet``,
             ``draws.parquet``, ``networks.parquet``, ``retrained.parquet``, ``timings.parquet``, ``statistics/``,
             ``report.html``, ``report.pdf``, ``report.md``, ``figures/``, ``tables/``.

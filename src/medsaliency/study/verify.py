@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsaliency.study.ledger import PRODUCTS, damaged, name_of, read_entry, read_plan, sealed
+from medsaliency.data.dataset import EVALUATION, VALIDATION
+from medsaliency.study.ledger import FOLDER, PRODUCTS, damaged, name_of, read_entry, read_plan, sealed
 from medsaliency.study.store import Store
 from medsaliency.types import MedsaliencyError, Track, silent
 
@@ -82,8 +83,25 @@ def verify(path: Path, track: Track = silent) -> Verdict:
     products = sealed(store)
     if products is None and store.has(PRODUCTS):
         bad.append(PRODUCTS)
-    for name in track(sorted(products or {}), "reading products", len(products or {})):
-        bad += damaged(path, {name: (products or {})[name]})
-    files += len(products or {})
+    others = products if products is not None else _answers(store, bad)
+    for name in track(sorted(others), "reading products", len(others)):
+        bad += damaged(path, {name: others[name]})
+    files += len(others)
     total = len(plan.bases) * len(plan.cells)
     return Verdict(len(plan.bases), complete, total, missing, failed, files, tuple(bad), products is not None)
+
+
+def _answers(store: Store, bad: list[str]) -> dict[str, str]:
+    """Files with what the model says of the images, as the ledger of an unfinished run knows them.
+
+    A ledger's file that cannot be read is put to the ``bad`` ones.
+    """
+    files: dict[str, str] = {}
+    for name in (f"{FOLDER}/{split}.json" for split in (VALIDATION, EVALUATION)):
+        if not store.has(name):
+            continue
+        try:
+            files.update(store.read_json(name)["files"])
+        except (MedsaliencyError, KeyError, TypeError, ValueError):  # told with the other damage
+            bad.append(name)
+    return files

@@ -137,6 +137,8 @@ class Explanation:
     maps: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
+UNREAD, CHANGED = "the image could not be read", "the image changed while the study ran"
+"""Why an image of a shard has no scores."""
 Task = Prediction | Explanation
 Read = tuple[list[Sample | None], dict[int, str]]
 """The images of a task, None where one could not be read, and why it could not, by its place."""
@@ -244,7 +246,7 @@ class Worker:
         self.classifier.execution = task.execution
         for place, sample in enumerate(samples):
             if sample is not None and sample_digest(sample) != task.digests[place]:
-                samples[place], unread[place] = None, "the image changed while the study ran"
+                samples[place], unread[place] = None, CHANGED
         study = self.setup.study
         shard = Shard(
             study,
@@ -254,7 +256,7 @@ class Worker:
             task.targets,
             checks_of(study, self.permuted),
             maps=task.maps,
-            unread=unread,
+            unread={place: why if why == CHANGED else UNREAD for place, why in unread.items()},
             strict=self.setup.strict,
         )
         steps = []

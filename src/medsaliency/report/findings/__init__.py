@@ -10,7 +10,7 @@ from medsaliency.report.findings.comparison import against_controls, differences
 from medsaliency.report.findings.dependence import dependence
 from medsaliency.report.findings.finding import Finding
 from medsaliency.report.findings.lesions import lesions, pointing
-from medsaliency.report.findings.limits import exclusions, few, missed, noise, not_asked, smoothness
+from medsaliency.report.findings.limits import exclusions, failed, few, missed, noise, not_asked, smoothness
 from medsaliency.report.findings.model import calibration, patients
 from medsaliency.report.findings.reliance import checks, failing, noise_only, reliable, unproven
 from medsaliency.report.findings.shortcut import attribution_on_marker, marker
@@ -26,7 +26,7 @@ GROUPS = {
     "What the model looks at": (marker, attribution_on_marker, lesions, pointing),
     "How the methods compare": (differences, against_controls, other_measures, published),
     "What the scores depend on": (dependence, measure_agreement, map_agreement, repeated_scores),
-    "What could not be shown": (missed, not_asked, noise, smoothness, few, exclusions),
+    "What could not be shown": (missed, not_asked, noise, smoothness, few, exclusions, failed),
 }
 """The headings, and what stands under each, in reading order."""
 

@@ -175,6 +175,26 @@ def exclusions(contents: Contents) -> list[Finding]:
     return [Finding("Exclusions", f"{text} be like those left out.", "caution")]
 
 
+def failed(contents: Contents) -> list[Finding]:
+    """State what failed for how many images while the study went on; nothing where all went well."""
+    parts = []
+    for each in contents.failures.itertuples(index=False):
+        images = count(int(str(each.images)), "image")
+        if each.kind == "image":
+            parts.append(f"{images} could not be read or put before the model ({each.stage})")
+        elif each.kind == "worker":
+            parts.append(f"the process that worked on {images} ended each time ({each.stage})")
+        elif each.kind == "method":
+            parts.append(f"{method_label(str(each.name))} gave no finite map of {images}")
+        else:
+            of = method_label(str(each.method))
+            parts.append(f"the {each.kind} {metric_label(str(each.name))} failed for maps of {of} on {images}")
+    if not parts:
+        return []
+    text = f"While the study went on: {'; '.join(parts)}. The reasons are in failures.parquet of its folder."
+    return [Finding("Failures", text, "caution")]
+
+
 def _told(contents: Contents) -> list[str]:
     """All measures with values; published curves have a sentence of their own."""
     left_out = as_published(contents)
