@@ -94,8 +94,8 @@ CASES = {
     "swin norm": (swin, "norm", Layout((4, 6), channels_last=True)),
     "swin identity": (swin, "layers.0.blocks.0.drop_path1", Layout((8, 12), channels_last=True)),
     "swin's first convolution": (swin, "patch_embed.proj", Layout((8, 12))),
-    "hugging face vit": (lambda: hugging_face("vit"), "model.vit.layers.0", Layout((4, 6), prefix=1)),
-    "hugging face deit": (lambda: hugging_face("deit"), "model.deit.layers.0", Layout((4, 6), prefix=2)),
+    "hugging face vit": (lambda: hugging_face("vit"), "model.vit.layernorm", Layout((4, 6), prefix=1)),
+    "hugging face deit": (lambda: hugging_face("deit"), "model.deit.layernorm", Layout((4, 6), prefix=2)),
     "hugging face dino": (
         lambda: hugging_face("dino"),
         "model.dinov2_with_registers.layernorm",

@@ -106,7 +106,7 @@ def parse_yaml(text: str, name: str) -> Any:
     if len(text) > MOST_BYTES:
         raise MedsaliencyError(f"{name}: expected at most {MOST_BYTES:,} characters of YAML, got {len(text):,}")
     try:
-        found = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # derived from the safe loader, and stricter
+        found = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # nosec B506 # derived from the safe loader, and stricter
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""

@@ -83,7 +83,8 @@ def _of_root() -> list[str]:
 
 def _run(command: list[str], timeout: float) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)  # noqa: S603
+        # No shell. The command is a browser found by its name, or the one that the person named.
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)  # noqa: S603  # nosec B603
     except subprocess.TimeoutExpired as error:
         raise MedsaliencyError(f"{command[0]}: no PDF after {timeout:g} seconds; name another in {VARIABLE}") from error
     except OSError as error:

@@ -40,7 +40,7 @@ QUESTIONS = {
 }
 MEASURES = {**LIKENESS, "dice": "overlap of the highest pixels", "seconds": "seconds an image"}
 """What is measured by no metric: the likeness of two networks' maps, and the time."""
-SIGNS = {"pass": "✓", "fail": "✕", "not shown": "–"}
+SIGNS = {"pass": "✓", "fail": "✕", "not shown": "–"}  # nosec B105 # a verdict, not a password
 """A verdict is never told by color alone: its word and its sign stand beside it."""
 
 

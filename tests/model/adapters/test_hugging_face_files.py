@@ -42,7 +42,7 @@ def change(path: Path, **values: Any) -> None:
 @pytest.fixture(scope="module")
 def of_timm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = transformers.TimmWrapperConfig(
-        architecture="resnet10t", num_labels=3, label_names=["a", "b", "c"], model_args={"drop_rate": 0.1}
+        architecture="resnet10t", id2label=dict(enumerate("abc")), model_args={"drop_rate": 0.1}
     )
     model = transformers.TimmWrapperForImageClassification(config)
     return save(tmp_path_factory.mktemp("timm"), model)
