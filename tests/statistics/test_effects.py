@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medsaliency.statistics import effects
+from medsaliency.statistics import resampling
 from medsaliency.statistics.bootstrap import bca_interval, patient_weights
 from medsaliency.statistics.effects import cliffs_delta, effect_sizes, rank_biserial, superiority
 from medsaliency.statistics.signed_rank import signed_rank
@@ -81,7 +81,7 @@ def test_one_patient_has_no_interval() -> None:
 def test_work_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = np.random.default_rng(0).normal(size=(2, 9, 11))
     whole = effect_sizes(first, second, np.random.default_rng(0), draws=50)
-    monkeypatch.setattr(effects, "BLOCK", 500)
+    monkeypatch.setattr(resampling, "AT_ONCE", 7)
     parts = effect_sizes(first, second, np.random.default_rng(0), draws=50)
     for name, effect in whole.items():
         np.testing.assert_array_equal(effect.low, parts[name].low)

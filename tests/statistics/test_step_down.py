@@ -1,9 +1,12 @@
 import itertools
+import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from medsaliency.statistics import choices as choices_module
 from medsaliency.statistics import step_down as module
 from medsaliency.statistics.step_down import Exchangeable, needed, step_down
 
@@ -38,8 +41,17 @@ def run(values: Exchangeable, permutations: int, alpha: float = 0.05) -> module.
 
 
 def all_statistics(block: Exchangeable) -> np.ndarray:
-    choices = block.all_choices()
-    return np.stack([block.statistics(choices, k) for k in range(block.values.shape[2])], axis=1)
+    return block.statistics([block.all_choices()], range(block.values.shape[2])).T
+
+
+def traced(work: Callable[[], object]) -> int:
+    """Bytes held at the peak of some work."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_all_signs_of_few_patients_are_counted() -> None:
@@ -77,7 +89,7 @@ def test_every_choice_is_made_once_and_drawn_ones_are_as_likely(patients: int, p
     by_hand = np.array([statistic(values[range(patients), row, 0]) for row in rows])
     np.testing.assert_allclose(np.sort(made), np.sort(by_hand), atol=1e-12)
     assert made[0] == pytest.approx(statistic(values[:, 0, 0]))
-    drawn = block.statistics(block.drawn_choices(np.random.default_rng(0), 5000), 0)
+    drawn = block.statistics(block.drawn_choices(np.random.default_rng(0), 5000), [0])[0]
     assert drawn[0] == made[0]
     levels, counts = np.unique(np.round(by_hand, 9), return_counts=True)
     below = np.searchsorted(np.sort(drawn[1:]), levels + 1e-6) / 5000
@@ -154,7 +166,7 @@ def test_a_method_far_from_all_draws_is_not_taken_for_the_mirror_of_its_draws() 
     assert run(Exchangeable(away[:, :, None]), 9999).p[0] <= 2 / 10000
     # By size alone, the share of choices without the method is nearly all that p can be below.
     block = Exchangeable(away[:, :, None])
-    sizes = np.abs(block.statistics(block.drawn_choices(rng, 9999), 0))
+    sizes = np.abs(block.statistics(block.drawn_choices(rng, 9999), [0])[0])
     assert (sizes >= sizes[0]).mean() > 0.01
 
 
@@ -194,15 +206,6 @@ def test_as_many_permutations_as_so_many_tests_need() -> None:
     assert (found.p_corrected <= 0.05).all()
 
 
-def test_what_is_not_kept_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    block = Exchangeable(np.random.default_rng(6).normal(0.5, 1, (20, 4, 6)))
-    kept = run(block, 500)
-    monkeypatch.setattr(module, "KEPT", 0)
-    made = run(block, 500)
-    np.testing.assert_array_equal(kept.p_corrected, made.p_corrected)
-    assert kept.critical == made.critical
-
-
 def test_unlike_methods_must_not_share_their_choices() -> None:
     # Ten unrelated methods and twenty draws, nothing differs. SE 1.8 % of the share of studies with a false statement.
     def false(together: bool) -> float:
@@ -218,3 +221,31 @@ def test_unlike_methods_must_not_share_their_choices() -> None:
 
     assert false(together=False) <= 0.05 + 3 * 0.0178
     assert false(together=True) > 0.12
+
+
+def test_choices_in_parts_give_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(12)
+    signs = Exchangeable.sign_flips(rng.normal(0.2, 1, (53, 7)))
+    blocks = [signs, *(Exchangeable(rng.normal(size=(29, choices, 3))) for choices in (6, 20, 300))]
+
+    def found() -> module.Corrected:
+        return step_down(blocks, np.random.default_rng(1), permutations=700, alpha=0.05)
+
+    whole = found()
+    for rows, statistics in ((1, 1), (5000, 2000), (1, 2**21)):
+        monkeypatch.setattr(choices_module, "AT_ONCE", rows)
+        monkeypatch.setattr(module, "AT_ONCE", statistics)
+        parts = found()
+        np.testing.assert_array_equal(parts.p, whole.p)
+        np.testing.assert_array_equal(parts.p_corrected, whole.p_corrected)
+        assert parts.critical == whole.critical
+
+
+def test_memory_does_not_grow_with_the_patients() -> None:
+    def peak(patients: int) -> int:
+        blocks = [Exchangeable(np.random.default_rng(0).normal(size=(patients, 20, 1))) for _ in range(2)]
+        return traced(lambda: step_down(blocks, np.random.default_rng(1), permutations=20_000, alpha=0.05))
+
+    peak(10)  # what is made once
+    # All choices at once would take 20 kB a patient and block.
+    assert peak(4000) < peak(1000) + 2**24

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from medsaliency.statistics.bootstrap import Floats, mean_limits, patient_weights, widened_quantile
+from medsaliency.statistics.bootstrap import Floats, mean_limits, widened_quantile
 from medsaliency.statistics.detectable import detectable, permutation_critical
+from medsaliency.statistics.resampling import Patients, resampled_sums
 from medsaliency.statistics.step_down import Corrected, Exchangeable, step_down
 from medsaliency.statistics.ties import tie_decimals
 from medsaliency.statistics.verdict import verdicts
@@ -206,8 +207,12 @@ def _ranking(
         patients = scores.drop_duplicates("sample").set_index("sample")["patient"].astype(str).loc[table.index]
         # The same state gives the same patients, so that runs of the same images are drawn together.
         rng = generator(seed, "ranking_agreement", "" if paired else str(place))
-        weights = np.vstack([np.ones((1, len(table))), patient_weights(patients, rng, draws)])
-        means.append(_means(weights, table.to_numpy(dtype=np.float64)))
+        values = table.to_numpy(dtype=np.float64)
+        features = np.column_stack([values, np.ones(len(values))])
+        drawn, _ = resampled_sums(features, Patients.of(patients), rng, draws)
+        sums = np.vstack([np.ones((1, len(values))) @ features, drawn])
+        # Means that are equal but for rounding are equal.
+        means.append(np.round(sums[:, :-1] / sums[:, -1:], tie_decimals(values)))
         fewest = min(fewest, patients.nunique())
     tau = kendall_tau(*means)
     if not np.isfinite(tau[0]):
@@ -226,11 +231,6 @@ def kendall_tau(first: Floats, second: Floats) -> Floats:
     a, b = (np.sign(values[:, high] - values[:, low]) for values in (first, second))
     ordered = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return np.asarray(np.divide((a * b).sum(axis=1), ordered, out=np.full(len(a), np.nan), where=ordered > 0))
-
-
-def _means(weights: Floats, values: Floats) -> Floats:
-    """(B, M) weighted means; those that are equal but for rounding are equal."""
-    return np.asarray(np.round(weights @ values / weights.sum(axis=1, keepdims=True), tie_decimals(values)))
 
 
 def _quantiles(drawn: Floats, outer: float) -> tuple[float, float]:

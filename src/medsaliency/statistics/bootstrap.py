@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
+from medsaliency.statistics.resampling import Integers, Patients, resampled_sums
+
 Floats = NDArray[np.float64]
-Integers = NDArray[np.intp]
+COLUMNS = 2**20
+"""Values of images whose means are taken at a time, 8 MiB: more columns are taken one part after the other."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,10 @@ def patient_weights(
     Returns:
         (B, n) whole numbers as floats; all NaN for a single patient, which shows no spread between patients.
     """
-    patient, count = _codes(patients)
-    if count < 2:
-        return np.full((draws, len(patient)), np.nan)
-    times = np.empty((draws, count))
-    for members in _members(patient, count, strata):
-        times[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
-    return times[:, patient]
+    owner = Patients.of(patients, strata)
+    if owner.count < 2:
+        return np.full((draws, len(owner.of_image)), np.nan)
+    return owner.draw(rng, draws)[:, owner.of_image].astype(np.float64)
 
 
 def leave_one_out(
@@ -81,10 +81,15 @@ def leave_one_out(
     Raises:
         ValueError: If groups have to be drawn and there is no ``rng``.
     """
-    patient, count = _codes(patients)
+    owner = Patients.of(patients, strata)
+    return groups_left_out(owner, groups=groups, rng=rng)[:, owner.of_image]
+
+
+def groups_left_out(owner: Patients, *, groups: int | None, rng: np.random.Generator | None) -> Floats:
+    """:func:`leave_one_out` with a column a patient, (P, P) or (groups, P)."""
+    count, members = owner.count, owner.members
     if count < 2:
-        return np.full((count, len(patient)), np.nan)
-    members = _members(patient, count, strata)
+        return np.full((count, count), np.nan)
     out = np.arange(count)
     if groups is not None and count > groups:
         if rng is None:
@@ -92,12 +97,12 @@ def leave_one_out(
         # Dealt stratum by stratum, so that no group takes all patients of one.
         out[np.concatenate([rng.permutation(part) for part in members])] = np.arange(count) % groups
     times = np.ones((out.max() + 1, count))
-    if strata is not None:
+    if owner.stratified:
         for part in members:
             lost = np.bincount(out[part], minlength=len(times))
             times[:, part] = (len(part) / (len(part) - lost))[:, None]
     times[out, np.arange(count)] = 0
-    return times[:, patient]
+    return times
 
 
 def intraclass_correlation(values: ArrayLike, patients: ArrayLike) -> Floats:
@@ -112,14 +117,17 @@ def intraclass_correlation(values: ArrayLike, patients: ArrayLike) -> Floats:
     Returns:
         (...) clipped to [0, 1]; 0 where nothing varies, where no patient has two images, or for a single patient.
     """
-    value = np.asarray(values, dtype=np.float64)
-    patient, count = _codes(patients)
+    return _likeness(np.asarray(values, dtype=np.float64), Patients.of(patients))
+
+
+def _likeness(value: Floats, owner: Patients) -> Floats:
+    """:func:`intraclass_correlation` of patients that are known."""
+    patient, count = owner.of_image, owner.count
     if not 1 < count < len(patient):
         return np.zeros(value.shape[1:])
     flat = (value - value[0]).reshape(len(value), -1)
     sizes = np.bincount(patient)
-    means = np.zeros((count, flat.shape[1]))
-    np.add.at(means, patient, flat / sizes[patient, None])
+    means = owner.sums(flat / sizes[patient, None])
     between = (sizes[:, None] * (means - flat.mean(axis=0)) ** 2).sum(axis=0) / (count - 1)
     within = ((flat - means[patient]) ** 2).sum(axis=0) / (len(patient) - count)
     typical = (len(patient) - (sizes**2).sum() / len(patient)) / (count - 1)
@@ -157,13 +165,16 @@ def widened_quantile(
     Returns:
         (...) above the normal quantile; NaN for fewer than two patients.
     """
-    rho = np.asarray(correlation, dtype=np.float64)
-    patient, count = _codes(patients)
-    if count < 2:
+    return _widened(Patients.of(patients, strata), level, np.asarray(correlation, dtype=np.float64))
+
+
+def _widened(owner: Patients, level: float, rho: Floats) -> Floats:
+    """:func:`widened_quantile` of patients that are known."""
+    if owner.count < 2:
         return np.full(rho.shape, np.nan)
-    sizes = np.bincount(patient).astype(np.float64)
+    sizes = np.bincount(owner.of_image).astype(np.float64)
     variance = sizes[:, None] + rho.ravel() * (sizes * (sizes - 1))[:, None]
-    expected, squared = _traces(sizes, variance, _members(patient, count, strata))
+    expected, squared = _traces(sizes, variance, owner.members)
     quantile = stdtrit(expected**2 / squared, (1 + level) / 2) / np.sqrt(expected / variance.sum(axis=0))
     return np.asarray(quantile, dtype=np.float64).reshape(rho.shape)
 
@@ -290,17 +301,30 @@ def mean_limits(
     if not len(table):
         nothing = np.full(table.shape[1:], np.nan)
         return nothing, nothing, nothing
+    owner = Patients.of(patients, strata)
+    state = rng.bit_generator.state
+    parts = []
+    for part in np.array_split(table, max(1, -(-table.size // COLUMNS)), axis=1):
+        rng.bit_generator.state = state
+        parts.append(_mean_limits(part, owner, rng, draws, level))
+    mean, low, high = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return mean, low, high
+
+
+def _mean_limits(
+    table: Floats, owner: Patients, rng: np.random.Generator, draws: int, level: float
+) -> tuple[Floats, Floats, Floats]:
+    """:func:`mean_limits` of a few columns (n, k)."""
     # Less the first row, for which equal values have equal means to the last bit under all weights.
     away = table - table[0]
 
-    def means(weights: Floats) -> Floats:
-        return np.asarray(table[0] + weights @ away / weights.sum(axis=1, keepdims=True))
+    def means(sums: Floats) -> Floats:
+        return np.asarray(table[0] + sums[:, :-1] / sums[:, -1:])
 
-    mean = means(np.ones((1, len(table))))[0]
-    drawn = means(patient_weights(patients, rng, draws, strata))
-    left = means(leave_one_out(patients, strata))
-    correlation = intraclass_correlation(away, patients)
-    quantile = widened_quantile(patients, level, correlation=correlation, strata=strata)
+    features = np.concatenate([away, np.ones((len(table), 1))], axis=1)
+    drawn, left = (means(sums) for sums in resampled_sums(features, owner, rng, draws))
+    mean = (table[0] + np.ones((1, len(table))) @ away / len(table))[0]
+    quantile = _widened(owner, level, _likeness(away, owner))
     return mean, *bca_limits(mean, drawn, left, level, quantile=quantile)
 
 
@@ -338,25 +362,6 @@ def mean_interval(
     column = value[defined][:, None]
     mean, low, high = mean_limits(column, owner[defined], rng, draws=draws, level=level, strata=stratum)
     return Interval(float(mean[0]), float(low[0]), float(high[0]))
-
-
-def _codes(patients: ArrayLike) -> tuple[Integers, int]:
-    """Each image's patient as a number in sorted order, and how many there are."""
-    names, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    return patient, len(names)
-
-
-def _members(patient: Integers, count: int, strata: ArrayLike | None) -> list[Integers]:
-    """The patients of each stratum, by the rule of :func:`patient_weights`."""
-    if strata is None:
-        return [np.arange(count)]
-    names, label = np.unique(np.asarray(strata, dtype=str), return_inverse=True)
-    has = np.zeros((count, len(names)), dtype=bool)
-    has[patient, label] = True
-    _, stratum, sizes = np.unique(has, axis=0, return_inverse=True, return_counts=True)
-    alone = sizes[stratum] == 1
-    stratum[alone] = sizes.argmax() if alone.sum() == 1 else len(sizes)
-    return [np.flatnonzero(stratum == number) for number in np.unique(stratum)]
 
 
 def _quantiles(ordered: Floats, count: Integers, share: Floats) -> Floats:

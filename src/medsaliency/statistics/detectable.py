@@ -16,10 +16,13 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from medsaliency.statistics.bootstrap import Floats
+from medsaliency.statistics.signed_rank import EXACT
 
 SAMPLES = 300
 POINTS = 2**14
 """Parts of the distribution function that can be told apart when patients are drawn."""
+AT_ONCE = 2**18
+"""Patients of simulated samples that are looked at together: a few arrays of 2 MiB."""
 TOLERANCE = 0.01
 """On the power; with ``SAMPLES`` simulated samples its standard error is 0.023."""
 Scores = Literal["ranks", "values"]
@@ -55,7 +58,9 @@ def detectable(
     support = np.concatenate([-size[::-1], size])
     chance = np.concatenate([times[::-1], times]) / (2 * patients)
     spread = np.sqrt((chance * support**2).sum())
-    places = rng.integers(POINTS, size=(SAMPLES, patients))
+    places = np.empty((SAMPLES, patients), dtype=np.uint16)  # POINTS fit into it
+    for own in places:
+        own[:] = rng.integers(POINTS, size=patients)
     # Of a normal population, moved by a mean m, the statistic is near sqrt(P) m / spread: where to begin, how to step.
     slope = np.sqrt(patients) * spread
     theta = max(critical[patients] + ndtri(power), 1.0) / slope
@@ -77,8 +82,9 @@ def detectable(
 def signed_rank_critical(patients: int, level: float) -> Floats:
     """What the standardized signed-rank statistic must reach to be significant, for 0 to ``patients`` differences.
 
-    From the exact null distribution without ties; with ties the statistic, divided by its own standard deviation, is
-    compared with the same value.
+    Up to :data:`~medsaliency.statistics.signed_rank.EXACT` differences from the exact null distribution without ties;
+    with ties the statistic, divided by its own standard deviation, is compared with the same value. Above, from the
+    normal distribution, as the test itself.
 
     Args:
         patients: P.
@@ -89,7 +95,7 @@ def signed_rank_critical(patients: int, level: float) -> Floats:
     """
     critical = np.full(patients + 1, np.inf)
     chance = np.ones(1)
-    for n in range(1, patients + 1):
+    for n in range(1, min(patients, EXACT) + 1):
         grown = np.zeros(len(chance) + n)
         grown[: len(chance)] = chance / 2
         grown[n:] += chance / 2
@@ -99,6 +105,9 @@ def signed_rank_critical(patients: int, level: float) -> Floats:
         if len(within):
             total = n * (n + 1) / 2
             critical[n] = (total - 2 * within[-1]) / np.sqrt(n * (n + 1) * (2 * n + 1) / 6)
+    large = np.arange(EXACT + 1, patients + 1, dtype=np.float64)
+    squares = large * (large + 1) * (2 * large + 1) / 6
+    critical[EXACT + 1 :] = -ndtri(level / 2) + 1 / np.sqrt(squares)
     return critical
 
 
@@ -140,22 +149,33 @@ def _power(places: np.ndarray, tilted: Floats, size: Floats, critical: Floats, s
         critical: (P + 1,).
         scores: See :func:`detectable`.
     """
-    groups = len(size)
     ends = np.rint(np.cumsum(tilted) * POINTS).astype(int)
-    codes = np.concatenate([np.arange(groups)[::-1], np.arange(groups, 2 * groups)])
-    drawn = np.repeat(codes, np.diff(ends, prepend=0))[places]
-    drawn += 2 * groups * np.arange(len(places))[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=2 * groups * len(places)).reshape(-1, 2, groups)
-    if size[0] == 0:
-        counts[:, :, 0] = 0
-    negative, positive = counts[:, 0].astype(np.float64), counts[:, 1].astype(np.float64)
-    both = positive + negative
-    if scores == "ranks":
-        score = np.cumsum(both, axis=1)
-        score -= (both - 1) / 2
-    else:
-        score = np.broadcast_to(size, both.shape)
-    norm = np.sqrt(np.einsum("sg,sg,sg->s", both, score, score))
-    total = np.einsum("sg,sg->s", positive - negative, score)
-    statistic = np.divide(total, norm, out=np.zeros(len(norm)), where=norm > 0)
-    return float(np.mean(statistic >= critical[np.rint(both.sum(axis=1)).astype(int)] - 1e-9))
+    often = np.diff(ends, prepend=0)
+    rows = max(1, AT_ONCE // max(places.shape[1], len(tilted)))
+    parts = [places[start : start + rows] for start in range(0, len(places), rows)]
+    standardized = _of_ranks if scores == "ranks" else _of_values
+    shown = 0
+    for part in parts:
+        statistic, count = standardized(part, often, size)
+        shown += int(np.count_nonzero(statistic >= critical[count] - 1e-9))
+    return shown / len(places)
+
+
+def _of_values(places: np.ndarray, often: np.ndarray, size: Floats) -> tuple[Floats, np.ndarray]:
+    """The statistic of the differences themselves (S,), and how many of each sample are not zero."""
+    drawn = np.repeat(np.concatenate([-size[::-1], size]), often)[places]
+    norm = np.sqrt((drawn**2).sum(axis=1))
+    statistic = np.divide(drawn.sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
+    return statistic, np.count_nonzero(drawn, axis=1)
+
+
+def _of_ranks(places: np.ndarray, often: np.ndarray, size: Floats) -> tuple[Floats, np.ndarray]:
+    """The statistic of signed ranks (S,), and how many differences of each sample are not zero."""
+    from medsaliency.statistics.weighted_ranks import sampled_signed_ranks  # compiled by numba, slow to import
+
+    groups = np.arange(len(size))
+    sides = np.where(size > 0, 1, 0)
+    sides, groups = (np.repeat(np.concatenate(pair), often) for pair in ((-sides[::-1], sides), (groups[::-1], groups)))
+    total, squares, count = sampled_signed_ranks(places, sides, groups, len(size))
+    norm = np.sqrt(squares)
+    return np.divide(total, norm, out=np.zeros(len(norm)), where=norm > 0), count

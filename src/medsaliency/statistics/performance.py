@@ -12,11 +12,11 @@ import pandas as pd
 from medsaliency.statistics.bootstrap import (
     Floats,
     bca_interval,
+    groups_left_out,
     intraclass_correlation,
-    leave_one_out,
-    patient_weights,
     widened_quantile,
 )
+from medsaliency.statistics.resampling import Patients, Times
 from medsaliency.types import generator
 
 BINS = 15
@@ -57,16 +57,19 @@ def performance(
     probability = predictions[[f"p_{k}" for k in range(len(classes))]].to_numpy(dtype=np.float64)
     patients, strata = predictions["patient"], label if stratified else None
     right = label == predicted
-    # The estimate itself is the draw in which every image counts once.
-    every = np.ones((1, len(label)))
-    left = leave_one_out(patients, strata, groups=GROUPS, rng=generator(seed, "jackknife"))
-    samples = every, patient_weights(patients, generator(seed, "bootstrap"), draws, strata), left
+    owner = Patients.of(patients, strata)
+    # The estimate itself is the draw in which every patient counts once.
+    every = np.ones((1, owner.count))
+    left = groups_left_out(owner, groups=GROUPS, rng=generator(seed, "jackknife"))
+    alone = np.full((draws, 1), np.nan)  # a single patient, who shows no spread
+    times = owner.draw(generator(seed, "bootstrap"), draws) if owner.count > 1 else alone
+    samples = every, times, left
     # How much patients of unequal size count follows, for all numbers, from how alike they are in being right.
     correlation = intraclass_correlation(right, patients)
     quantile = float(widened_quantile(patients, level, correlation=correlation, strata=strata))
 
     def interval(statistic: Callable[[Floats], Floats]) -> dict[str, float]:
-        estimate, drawn, jackknife = (_in_chunks(statistic, weights) for weights in samples)
+        estimate, drawn, jackknife = (_in_chunks(statistic, times, owner) for times in samples)
         found = bca_interval(float(estimate[0]), drawn, jackknife, level, quantile=quantile)
         return {"value": found.value, "low": found.low, "high": found.high}
 
@@ -85,10 +88,12 @@ def performance(
     }
 
 
-def _in_chunks(statistic: Callable[[Floats], Floats], weights: Floats) -> Floats:
-    """``statistic`` of every row of ``weights`` (B, n), so many rows at a time that its copies of them stay small."""
-    rows = max(1, CHUNK // max(weights.shape[1], 1))
-    return np.concatenate([statistic(weights[start : start + rows]) for start in range(0, len(weights), rows)])
+def _in_chunks(statistic: Callable[[Floats], Floats], times: Floats | Times, owner: Patients) -> Floats:
+    """``statistic`` of the images' weights for every row of ``times`` (B, P), so many rows at a time as is little."""
+    images = owner.of_image
+    rows = max(1, CHUNK // max(len(images), 1))
+    parts = (times[start : start + rows][:, images].astype(np.float64) for start in range(0, len(times), rows))
+    return np.concatenate([statistic(weights) for weights in parts])
 
 
 def macro_f1(label: np.ndarray, predicted: np.ndarray, weights: Floats, classes: int) -> Floats:

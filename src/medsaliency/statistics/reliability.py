@@ -11,10 +11,9 @@ from medsaliency.statistics.bootstrap import (
     Floats,
     bca_interval,
     intraclass_correlation,
-    leave_one_out,
-    patient_weights,
     widened_quantile,
 )
+from medsaliency.statistics.resampling import Patients, resampled_sums
 from medsaliency.types import generator
 
 ROUNDING = 1e-20
@@ -67,12 +66,12 @@ def _interval(
     values: Floats, patients: ArrayLike, rng: np.random.Generator, draws: int, level: float
 ) -> tuple[float, float, float]:
     """ICC of the (n, k) values with its limits over patients."""
-    left = leave_one_out(patients)
-    weights = np.vstack([np.ones((1, len(values))), left, patient_weights(patients, rng, draws)])
-    estimate, jackknife, drawn = np.split(weighted_icc(values, weights), [1, 1 + len(left)])
+    owner, features = Patients.of(patients), _features(values)
+    drawn, left = (_icc(sums, values.shape[1]) for sums in resampled_sums(features, owner, rng, draws))
+    estimate = _icc(np.ones((1, len(values))) @ features, values.shape[1])
     correlation = intraclass_correlation(values.mean(axis=1), patients)
     quantile = float(widened_quantile(patients, level, correlation=correlation))
-    found = bca_interval(float(estimate[0]), drawn, jackknife, level, quantile=quantile)
+    found = bca_interval(float(estimate[0]), drawn, left, level, quantile=quantile)
     return found.value, found.low, found.high
 
 
@@ -121,20 +120,34 @@ def weighted_icc(values: Floats, weights: Floats) -> Floats:
     Returns:
         (B,), NaN as for :func:`icc`, where things of weight 0 do not count.
     """
-    k, n = values.shape[1], weights.sum(axis=1)
-    result = np.full(len(weights), np.nan)
-    if k < 2 or not len(values):
-        return result
+    return _icc(weights @ _features(values), values.shape[1])
+
+
+def _features(values: Floats) -> Floats:
+    """What :func:`_icc` needs the sums of, (n, 5 + k): 1, mean, mean squared, squares, squares at first, values."""
+    if not values.size:
+        return np.zeros((len(values), 5 + values.shape[1]))
     # Taking off the mean changes no sum of squares, and loses no digits in them.
     table = values - values.mean()
+    mean = table.mean(axis=1)
+    own = (np.ones(len(values)), mean, mean**2, (table**2).sum(axis=1), (values**2).sum(axis=1))
+    return np.column_stack([*own, table])
+
+
+def _icc(sums: Floats, k: int) -> Floats:
+    """:func:`icc` of k measurements from each row of sums (B, 5 + k) of :func:`_features`: (B,)."""
+    n, means, squares, total, size = sums[:, :5].T
+    result = np.full(len(sums), np.nan)
+    if k < 2:
+        return result
     with np.errstate(invalid="ignore", divide="ignore"):  # fewer than two things: taken out below
-        center = k * (weights @ table.mean(axis=1)) ** 2 / n
-        total = weights @ (table**2).sum(axis=1) - center
-        things = k * (weights @ table.mean(axis=1) ** 2) - center
-        repeats = ((weights @ table) ** 2).sum(axis=1) / n - center
+        center = k * means**2 / n
+        total = total - center
+        things = k * squares - center
+        repeats = (sums[:, 5:] ** 2).sum(axis=1) / n - center
         between = things / (n - 1)
         error = np.maximum(total - things - repeats, 0) / ((n - 1) * (k - 1))
         below = between + (k - 1) * error + k * (repeats / (k - 1) - error) / n
-    varies = total > ROUNDING * (weights @ (values**2).sum(axis=1))
+    varies = total > ROUNDING * size
     np.divide(between - error, below, out=result, where=(n >= 2) & varies & (below > 0))
     return result

@@ -16,22 +16,24 @@ would be said to differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medsaliency.statistics.bootstrap import Floats
+from medsaliency.statistics.choices import drawn_rows
 
 NOISE = 1e-9
 """Statistics closer than this are equal: sums of the same numbers in another order."""
 CODES = 256
 """Choices of several patients are kept in one byte."""
-KEPT = 2**24
-"""Statistics that are kept, 128 MiB; others are made twice."""
-Counts = NDArray[np.int64]
+AT_ONCE = 2**21
+"""Statistics that are made at a time, 16 MiB or, with their squares, 32; for further ones choices are drawn again."""
+Counts = NDArray[np.int32]
+Choices = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -62,37 +64,53 @@ class Exchangeable:
         choices = self.values.shape[1]
         return max(1, int(np.log(CODES) / np.log(choices) + NOISE))
 
-    def all_choices(self) -> NDArray[np.integer]:
+    def all_choices(self) -> Choices:
         """Every choice of all patients, (G, N): the observed first. A row is the choices of a group of patients."""
         patients, choices, _ = self.values.shape
         size = choices**self.together
         groups = np.arange(-(-patients // self.together))
         return np.asarray(np.arange(choices**patients) // size ** groups[:, None] % size)
 
-    def drawn_choices(self, rng: np.random.Generator, count: int) -> NDArray[np.integer]:
-        """The observed, then ``count`` choices at random, (G, 1 + count)."""
-        size = self.values.shape[1] ** self.together
+    def drawn_choices(self, rng: np.random.Generator, count: int) -> Iterator[Choices]:
+        """The observed, then ``count`` choices at random: the rows (G, 1 + count), some at a time."""
         groups = -(-len(self.values) // self.together)
-        kind = np.min_scalar_type(size - 1).type
-        drawn = rng.integers(size, size=(groups, 1 + count), dtype=kind)
-        drawn[:, 0] = 0
-        return np.asarray(drawn)
+        for drawn in drawn_rows(rng, self.values.shape[1] ** self.together, groups, 1 + count):
+            drawn[:, 0] = 0
+            yield drawn
 
-    def statistics(self, choices: NDArray[np.integer], hypothesis: int) -> Floats:
-        """Of one hypothesis under each of the ``choices`` (G, N): (N,)."""
-        patients, places, _ = self.values.shape
-        rows = np.zeros((len(choices) * self.together, places))
-        rows[:patients] = np.nan_to_num(self.values[:, :, hypothesis])
+    def statistics(self, choices: Iterable[Choices], hypotheses: Sequence[int]) -> Floats:
+        """Of some hypotheses (h,) under N choices, whose rows (G, N) come some at a time: (h, N)."""
+        total, begin = np.zeros((len(hypotheses), 0)), 0
+        for rows in choices:
+            tables = [self._table(hypothesis, slice(begin, begin + len(rows))) for hypothesis in hypotheses]
+            if not begin:
+                total = np.zeros((len(hypotheses), rows.shape[1]), dtype=tables[0].dtype)
+            for group, row in enumerate(rows):
+                places = row.astype(np.intp)
+                for own, table in zip(total, tables, strict=True):
+                    own += table[group][places]
+            begin += len(rows)
+        if self.symmetric:
+            values = np.nan_to_num(self.values[:, 0])[:, list(hypotheses)]
+            squares = np.broadcast_to((values**2).sum(axis=0)[:, None], total.shape)
+        else:
+            squares = total.imag
+        root = np.sqrt(squares)
+        return np.asarray(np.divide(total.real, root, out=np.zeros(root.shape), where=root > 0))
+
+    def _table(self, hypothesis: int, groups: slice) -> NDArray[np.inexact]:
+        """Of some groups of patients (g,), what each of their choices adds to the sum, (g, choices).
+
+        Where the squares depend on the choice, both sums are made at once, as the parts of a complex number.
+        """
+        _, places, _ = self.values.shape
+        own = np.nan_to_num(self.values[groups.start * self.together : groups.stop * self.together, :, hypothesis])
+        rows = np.zeros(((groups.stop - groups.start) * self.together, places))
+        rows[: len(own)] = own
         digits = np.arange(places**self.together)[:, None] // places ** np.arange(self.together) % places
-        each = rows.reshape(len(choices), self.together, places)[:, np.arange(self.together), digits]
+        each = rows.reshape(-1, self.together, places)[:, np.arange(self.together), digits]
         table = each.sum(axis=2)
-        if not self.symmetric:  # a sum and its squares are looked up at once, as the parts of a complex number
-            table = table + 1j * (each**2).sum(axis=2)
-        total = np.zeros(choices.shape[1], dtype=table.dtype)
-        for own, group in zip(table, choices, strict=True):
-            total += own[group]
-        root = np.sqrt(total.imag if not self.symmetric else np.full(len(total), (rows[:, 0] ** 2).sum()))
-        return np.asarray(np.divide(total.real, root, out=np.zeros(len(root)), where=root > 0))
+        return np.asarray(table if self.symmetric else table + 1j * (each**2).sum(axis=2))
 
 
 @dataclass(frozen=True)
@@ -136,25 +154,18 @@ def step_down(
     Returns:
         In the order of the blocks and their hypotheses.
     """
-    tests = [(place, k) for place, block in enumerate(blocks) for k in range(block.values.shape[2])]
-    choices = _choices(blocks, rng, permutations, alpha)
-    total = int(choices[0].shape[1])
+    exact = len(blocks) == 1 and blocks[0].values.shape[1] ** len(blocks[0].values) <= permutations
+    drawn = max(permutations, needed(blocks, alpha))
+    counts = np.concatenate([_counts(block, None if exact else (rng, drawn)) for block in blocks])
+    total = counts.shape[1]
     allowed = int(np.floor(alpha * total + NOISE))
-
-    @lru_cache(maxsize=KEPT // total)
-    def statistics(test: int) -> Floats:
-        place, hypothesis = tests[test]
-        return blocks[place].statistics(choices[place], hypothesis)
-
-    symmetric = np.array([blocks[place].symmetric for place, _ in tests])
-    observed = np.array([_observed(statistics(test), symmetric[test]) for test in range(len(tests))])
+    observed = counts[:, 0].astype(np.int64)
     order = np.argsort(observed, kind="stable")
-    smallest = np.full(total, total)
-    corrected = np.empty(len(tests), dtype=np.int64)
-    # From the least significant: the smallest of it and of all before is what it is compared with. What is above all
-    # that it and those after will be compared with need not be known.
+    smallest = np.full(total, total, dtype=np.int32)
+    corrected = np.empty(len(counts), dtype=np.int64)
+    # From the least significant: the smallest of it and of all before is what it is compared with.
     for test in order[::-1]:
-        _lower(smallest, statistics(test), symmetric[test], max(observed[test], allowed + 1))
+        np.minimum(smallest, counts[test], out=smallest)
         corrected[test] = np.count_nonzero(smallest <= observed[test])
     corrected[order] = np.maximum.accumulate(corrected[order])
     rare = min(int(np.partition(smallest, allowed)[allowed]) - 1, allowed) if allowed < total else total
@@ -173,42 +184,38 @@ def needed(blocks: Sequence[Exchangeable], alpha: float) -> int:
     return int(np.ceil(ends * tests / alpha - NOISE))
 
 
-def _choices(
-    blocks: Sequence[Exchangeable], rng: np.random.Generator, permutations: int, alpha: float
-) -> list[NDArray[np.integer]]:
-    """Of each block, the observed first: all of a single block that has so few, or as many drawn as are needed."""
-    patients, places, _ = blocks[0].values.shape
-    if len(blocks) == 1 and places**patients <= permutations:
-        return [blocks[0].all_choices()]
-    drawn = max(permutations, needed(blocks, alpha))
-    return [block.drawn_choices(rng, drawn) for block in blocks]
+def _counts(block: Exchangeable, drawn: tuple[np.random.Generator, int] | None) -> Counts:
+    """Of each hypothesis and choice how many are as extreme, (K, N): the two-sided p-value of each, times N.
+
+    Args:
+        block: Hypotheses that are permuted together.
+        drawn: A generator, and how many choices are drawn besides the observed; None for all that there are.
+    """
+    patients, places, hypotheses = block.values.shape
+    total = places**patients if drawn is None else 1 + drawn[1]
+    counts = np.empty((hypotheses, total), dtype=np.int32)
+    at_once = max(1, AT_ONCE // total)
+    before = {} if drawn is None else drawn[0].bit_generator.state
+    for start in range(0, hypotheses, at_once):
+        part = range(start, min(start + at_once, hypotheses))
+        choices: Iterable[Choices]
+        if drawn is None:
+            choices = [block.all_choices()]
+        else:
+            drawn[0].bit_generator.state = before  # the same choices again
+            choices = block.drawn_choices(*drawn)
+        for hypothesis, statistics in zip(part, block.statistics(choices, part), strict=True):
+            counts[hypothesis] = _as_extreme(statistics, block.symmetric)
+    return counts
 
 
-def _observed(statistics: Floats, symmetric: bool) -> int:
-    """How many statistics are as extreme as the first: its two-sided p, times their number."""
+def _as_extreme(statistics: Floats, symmetric: bool) -> NDArray[np.integer]:
+    """How many statistics are as extreme as each, (N,): twice the smaller tail where they are not symmetric."""
     if symmetric:
-        return int(np.count_nonzero(np.abs(statistics) >= abs(statistics[0]) - NOISE))
-    above = np.count_nonzero(statistics >= statistics[0] - NOISE)
-    below = np.count_nonzero(statistics <= statistics[0] + NOISE)
-    return min(2 * int(above), 2 * int(below), len(statistics))
+        return _as_large(np.abs(statistics))
+    tails = np.minimum(_as_large(statistics), _as_large(-statistics))
+    return np.asarray(np.minimum(2 * tails, len(statistics)))
 
 
-def _lower(smallest: Counts, statistics: Floats, symmetric: bool, reach: int) -> None:
-    """Lower ``smallest`` to what :func:`_observed` is of each statistic, where this is at most ``reach``."""
-    if symmetric:
-        places, counts = _tail(np.abs(statistics), reach)
-        smallest[places] = np.minimum(smallest[places], counts)
-        return
-    for values in (statistics, -statistics):
-        places, counts = _tail(values, -(-reach // 2))
-        smallest[places] = np.minimum(smallest[places], 2 * counts)
-
-
-def _tail(values: Floats, reach: int) -> tuple[Counts, Counts]:
-    """Places of the largest ``reach`` values and their ties, descending, and how many are as large."""
-    places = np.arange(len(values))
-    if reach < len(values):
-        places = np.flatnonzero(values >= np.partition(values, -reach)[-reach] - NOISE)
-    places = places[np.argsort(-values[places])]
-    descending = -values[places]
-    return places, np.searchsorted(descending, descending + NOISE, side="right")
+def _as_large(values: Floats) -> NDArray[np.integer]:
+    return np.asarray(len(values) - np.searchsorted(np.sort(values), values - NOISE, side="left"))

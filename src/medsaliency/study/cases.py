@@ -130,8 +130,7 @@ class Strips:
             return
         self.metric = EvidenceCurves(**study.evaluate.metrics["evidence_curves"])
         self.methods = _extremes(store, study)
-        curves = store.read_table("curves.parquet")
-        steps = curves[(curves["metric"] == STEPS) & curves["method"].isin(self.methods)]
+        steps = store.read_table("curves.parquet", [("metric", "==", STEPS), ("method", "in", list(self.methods))])
         self.curves = {(row["sample"], row["method"]): row["y"] for _, row in steps.iterrows()}
 
     def __call__(self, sample: str, image: np.ndarray, maps: Mapping[str, np.ndarray]) -> Iterator[Strip]:

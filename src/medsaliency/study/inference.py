@@ -79,9 +79,9 @@ def write_inference(
     )
     cascading = [name for name in checks if name.startswith("cascading_")]
     following = [name for name, measure in measures.items() if measure.family == "faithfulness"]
-    curves = store.read_table("curves.parquet")
-    found["stages"] = steps(curves, cascading, **bootstrap)
-    found["steps"] = steps(curves, following, **bootstrap)
+    for name, of in (("stages", cascading), ("steps", following)):
+        # Curves are the largest table: only those that are used are read.
+        found[name] = steps(store.read_table("curves.parquet", [("metric", "in", of or [""])]), of, **bootstrap)
     found["shortcut_shares"] = nothing("shortcut_shares")
     if (label := planted(study)) is not None:
         shares = marker_shares(store, list(study.explain.methods))

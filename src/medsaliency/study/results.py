@@ -68,7 +68,8 @@ def gather(store: Store, study: Study, plan: Plan) -> None:
 
     with ExitStack() as stack:
         writers = {kind: stack.enter_context(_writer(store, kind)) for kind in FIELDS}
-        tuned = _by_shard(_tuned(store, study, plan), plan)
+        # Asked of all shards at once, and so only where there is something to be tuned.
+        tuned = _by_shard(_tuned(store, study, plan), plan) if set(OVERLAPS) & set(order["metric"]) else {}
         parts = zip(*(tables_of(store, plan, kind) for kind in FIELDS), strict=True)
         for number, (scores, curves, repeats, draws) in enumerate(parts):
             own = [table for table in (scores, tuned.get(number)) if table is not None and len(table)]
@@ -128,7 +129,7 @@ def _by_shard(table: pd.DataFrame, plan: Plan) -> dict[int, pd.DataFrame]:
 def write_statistics(store: Store) -> None:
     """Make the tables in ``statistics/`` from the scores and curves."""
     study = load_study(store.path / "study.yaml")
-    scores, curves = store.read_table("scores.parquet"), store.read_table("curves.parquet")
+    scores = store.read_table("scores.parquet")
     classes = store.read_json("provenance.json")["data"]["classes"]
     store.write_json("statistics/performance.json", measure(study, store.read_table("predictions.parquet"), classes))
     how: dict[str, Any] = {
@@ -143,7 +144,8 @@ def write_statistics(store: Store) -> None:
     common = common_images(scores)[["sample", "method", "metric", "label"]]
     known = measures_of(study)
     of_information = [name for name, measure in known.items() if measure.family == "information"]
-    information = curves[curves["metric"].isin(of_information)].merge(common)
+    # An empty list has no type, and could not be compared with names.
+    information = store.read_table("curves.parquet", [("metric", "in", of_information or [""])]).merge(common)
     store.write_table("statistics/curves.parquet", aggregate(information, **how))
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ import pandas as pd
 from medsaliency.data.untrusted import parse_json
 from medsaliency.report.spreadsheet import csv_text
 from medsaliency.study.config import Study, dump_study, load_study
+from medsaliency.study.lock import locked
 from medsaliency.study.maps import NAME, Maps
 from medsaliency.types import MedsaliencyError
 
@@ -81,8 +82,9 @@ class Store:
                     "nothing of it could be kept; choose another --output or remove the folder"
                 )
             if changed:
-                (path / "splits.csv").unlink(missing_ok=True)
-                own.unlink()
+                with locked(path):  # another process may be about to make something
+                    (path / "splits.csv").unlink(missing_ok=True)
+                    own.unlink()
         elif path.exists() and cls(path).made():
             raise MedsaliencyError(f"{path}: exists and is not a run of a study; choose another --output")
         path.mkdir(parents=True, exist_ok=True)
@@ -104,18 +106,13 @@ class Store:
         """Whether there is more than a run writes before it has made anything."""
         return any(file.name not in PLANS and not BEGUN.fullmatch(file.name) for file in self.path.iterdir())
 
-    def take_over(self, study: Study) -> None:
-        """Remove what a process that was killed had begun to write, and the splits of another study that made nothing.
-
-        Only for the one that holds the lock: others may be writing.
-        """
+    def sweep(self) -> None:
+        """Remove what a process that was killed had begun to write. Only for the one that holds the lock."""
         for path in sorted(self.path.rglob(".*")):
             if BEGUN.fullmatch(path.name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         for path in (self.path / NAME).rglob("*.partial"):
             path.unlink()
-        if not self.made() and any(_is_fixed(name) for name in self.changes(study)):
-            (self.path / "splits.csv").unlink(missing_ok=True)
 
     def adopt(self, study: Study) -> None:
         """Keep this configuration from now on."""
@@ -168,9 +165,9 @@ class Store:
         """Write a table that people read, without a cell that a spreadsheet would run."""
         write_text(self.path / name, csv_text(table))
 
-    def read_table(self, name: str) -> pd.DataFrame:
-        """Read a table."""
-        return pd.read_parquet(self.path / name)
+    def read_table(self, name: str, rows: Sequence[tuple[str, str, Any]] | None = None) -> pd.DataFrame:
+        """Read a table, or those of its rows for which all of (column, comparison, value) hold."""
+        return pd.read_parquet(self.path / name, filters=rows or None)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write JSON; a value that is not a number becomes null."""
