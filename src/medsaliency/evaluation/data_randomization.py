@@ -40,6 +40,13 @@ class DataRandomization:
     checkpoint: str | None = field(default=None, repr=False)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None and not isinstance(self.checkpoint, str):
+            raise MedsaliencyError(
+                "data_randomization: expected checkpoint as the path of a folder, got "
+                f"{type(self.checkpoint).__name__}; give it as text"
+            )
+
     @property
     def measures(self) -> tuple[Measure, ...]:
         """``permuted_ssim``, ``permuted_ssim_margin`` and likewise ``_spearman`` and ``_hog``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,33 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
+from medsaliency.data.untrusted import read_text, visible
 from medsaliency.model.adapters import ADAPTERS, Adapter, adapter_of
 from medsaliency.model.classifier import Classifier, Output, Size
-from medsaliency.model.weights import fit, read_state_dict
+from medsaliency.model.description import MOST_BYTES, Description, described
+from medsaliency.model.weights import fit, read_safetensors, read_state_dict, shapes, words_of
 from medsaliency.model.zoo import build, require
 from medsaliency.types import MedsaliencyError
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
-class _Description(BaseModel):
-    """What is read of ``model.json``: what builds the model again, and its performance. The rest is for the record."""
-
-    architecture: str
-    classes: list[str]
-    channels: int
-    size: Size | None
-    mean: list[float]
-    std: list[float]
-    output: Output
-    target_layer: str | None = None
-    metrics: dict[str, Any] = {}
-    reading: dict[str, Any] = {}
+MOST_MEMORY = 256 << 20
+"""Bytes that a network may take beside four times its file."""
 
 
 def save(
@@ -60,11 +50,12 @@ def save(
         reading: How files were read for it (window, view, fit, ...), so that other files can be read alike.
 
     Raises:
-        MedsaliencyError: If ``folder`` exists, or there is no such architecture.
+        MedsaliencyError: If ``folder`` exists, there is no such architecture, or :func:`load` would refuse what is
+            written (names of classes with line ends, say).
     """
     require(architecture)
     if folder.exists():
-        raise MedsaliencyError(f"{folder}: expected a new folder for the checkpoint, it exists; name another")
+        raise MedsaliencyError(f"{_shown(folder)}: expected a new folder for the checkpoint, it exists; name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -83,7 +74,9 @@ def save(
             "metrics": dict(metrics or {}),
             "reading": dict(reading or {}),
         }
-        (beside / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        text = json.dumps(_finite(description), indent=2, allow_nan=False) + "\n"
+        described(text, _shown(folder / DESCRIPTION))
+        (beside / DESCRIPTION).write_text(text, encoding="utf-8")
         beside.chmod(0o755)
         beside.rename(folder)
     except BaseException:
@@ -109,30 +102,55 @@ def load(place: Path | str, *, device: torch.device | str | None = None, batch_s
         return adapter.load(str(place), device=device, batch_size=batch_size)
     folder = _place(place)
     description = _describe(folder)
-    module = build(
-        description.architecture,
-        classes=1 if description.output == "single_logit" else len(description.classes),
-        channels=description.channels,
-        size=description.size,
-    )
+    module = _module(description, folder)
     try:
-        state = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise MedsaliencyError(f"{folder / WEIGHTS}: cannot be read as safetensors ({error})") from error
-    fit(module, state, str(folder / WEIGHTS))
-    return Classifier(
-        module,
-        description.classes,
-        mean=description.mean,
-        std=description.std,
-        channels=description.channels,
-        size=description.size,
-        output=description.output,
-        target_layer=description.target_layer,
-        batch_size=batch_size,
-        device=device,
-        name=description.architecture,
-    )
+        return Classifier(
+            module,
+            description.classes,
+            mean=description.mean,
+            std=description.std,
+            channels=description.channels,
+            size=description.size,
+            output=description.output,
+            target_layer=description.target_layer,
+            batch_size=batch_size,
+            device=device,
+            name=description.architecture,
+        )
+    except MedsaliencyError as error:
+        raise MedsaliencyError(f"{_shown(folder / DESCRIPTION)}: {error}") from error
+
+
+def _module(description: Description, folder: Path) -> nn.Module:
+    """The network that a description names, with its weights.
+
+    It is made on the meta device first, where it takes no memory: a description can ask for any number of weights.
+    """
+    arguments: dict[str, Any] = {
+        "classes": 1 if description.output == "single_logit" else len(description.classes),
+        "channels": description.channels,
+        "size": description.size,
+    }
+    try:
+        with torch.device("meta"):
+            sketch = build(description.architecture, **arguments)
+    except MedsaliencyError as error:
+        raise MedsaliencyError(f"{_shown(folder / DESCRIPTION)}: {error}") from error
+    except Exception as error:  # a network may raise anything at arguments that it does not take
+        raise MedsaliencyError(
+            f"{_shown(folder / DESCRIPTION)}: cannot build {description.architecture!r} ({words_of(error)}); correct it"
+        ) from error
+    path = folder / WEIGHTS
+    state, size = read_safetensors(path, shapes(sketch.state_dict())), path.stat().st_size
+    needed = sum(value.numel() * value.itemsize for value in (*sketch.parameters(), *sketch.buffers()))
+    if needed > MOST_MEMORY + 4 * size:
+        raise MedsaliencyError(
+            f"{_shown(folder / DESCRIPTION)}: expected a network of about the size of its weights, {size:,} bytes, "
+            f"got one of {needed:,}; correct size"
+        )
+    module = build(description.architecture, **arguments)
+    fit(module, state, _shown(path))
+    return module
 
 
 def metrics_of(place: Path | str) -> dict[str, Any]:
@@ -141,7 +159,7 @@ def metrics_of(place: Path | str) -> dict[str, Any]:
     Raises:
         MedsaliencyError: If a file is missing or unreadable.
     """
-    return {} if _adapter(place) is not None else _describe(_place(place)).metrics
+    return {} if _adapter(place) is not None else _describe(_place(place)).metrics.model_dump(exclude_unset=True)
 
 
 def reading_of(place: Path | str) -> dict[str, Any]:
@@ -151,7 +169,9 @@ def reading_of(place: Path | str) -> dict[str, Any]:
         MedsaliencyError: If a file is missing or unreadable.
     """
     adapter = _adapter(place)
-    return _describe(_place(place)).reading if adapter is None else adapter.reading(str(place))
+    if adapter is not None:
+        return adapter.reading(str(place))
+    return _describe(_place(place)).reading.model_dump(mode="json", exclude_unset=True)
 
 
 def load_state_dict(
@@ -179,7 +199,7 @@ def load_state_dict(
     state = read_state_dict(path)
     outputs = 1 if output == "single_logit" else len(classes)
     module = build(architecture, classes=outputs, channels=channels, size=size)
-    fit(module, state, str(path))
+    fit(module, state, _shown(path))
     return Classifier(
         module,
         classes,
@@ -199,30 +219,59 @@ def _adapter(place: Path | str) -> Adapter | None:
     return None if (_place(place) / DESCRIPTION).is_file() else adapter_of(str(place))
 
 
-def _place(folder: Path | str) -> Path:
-    """Where a checkpoint is, given its folder or that of a run."""
-    inner = Path(folder) / "model"
-    return inner if inner.is_dir() else Path(folder)
+def _place(given: Path | str) -> Path:
+    """Where a checkpoint is, given its folder or that of a run.
+
+    Raises:
+        MedsaliencyError: If the run's is a link to elsewhere, or the path cannot be one.
+    """
+    folder = Path(given)
+    try:
+        inner = folder / "model"
+        if not inner.is_dir():
+            return folder
+    except (OSError, ValueError) as error:
+        raise MedsaliencyError(
+            f"{_shown(given)[:80]}: cannot be the path of a checkpoint ({error}); correct it"
+        ) from error
+    _require_inside(folder, inner)
+    return inner
 
 
-def _describe(folder: Path) -> _Description:
+def _require_inside(folder: Path, path: Path) -> None:
+    """The folder itself may be a link, which whoever names it knows of; what a stranger put into it may not."""
+    if path.resolve().parent != folder.resolve():
+        raise MedsaliencyError(
+            f"{_shown(path)}: expected it in the folder itself, got a link to elsewhere; put it there, or name the "
+            "folder that it is in"
+        )
+
+
+def _describe(folder: Path) -> Description:
     path = folder / DESCRIPTION
-    if not path.is_file() or not (folder / WEIGHTS).is_file():
+    if not path.is_file() or not (folder / WEIGHTS).is_file():  # a pipe or a device would never end
         others = ", ".join(adapter.description for adapter in ADAPTERS.values())
         raise MedsaliencyError(
-            f"{folder}: expected a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, which `medsaliency train` "
-            f"makes, or {others}; a file of weights alone is read by load_state_dict in Python"
+            f"{_shown(folder)}: expected a checkpoint folder with {WEIGHTS} and {DESCRIPTION}, which "
+            f"`medsaliency train` makes, or {others}; a file of weights alone is read by load_state_dict in Python"
         )
-    try:
-        description = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise MedsaliencyError(f"{path}: cannot be read as JSON ({error})") from error
-    try:
-        return _Description.model_validate(description)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise MedsaliencyError(f"{path}: {where}: {fault['msg']}; `medsaliency train` writes a whole one") from error
+    for each in (path, folder / WEIGHTS):
+        _require_inside(folder, each)
+    return described(read_text(path, MOST_BYTES), _shown(path))
+
+
+def _shown(path: Path | str) -> str:
+    """A path in one line, whatever a stranger has called a folder."""
+    return visible(str(path))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what could not be measured is null."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def fingerprint(module: nn.Module) -> str:

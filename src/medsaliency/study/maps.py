@@ -142,6 +142,8 @@ class Maps:
     def keep_map(self, method: str, start: int, maps: FloatArray, precision: Precision) -> list[str]:
         """Write a shard's maps (N, ...) of a method, and return their files."""
         if precision == "float32":
+            if f"scales/{method}" in self.group:  # kept in the other precision before
+                self._remove(f"scales/{method}")
             return [self.keep(f"maps/{method}", start, maps.astype(np.float32, copy=False))]
         halves, scales = pack(maps)
         return [self.keep(f"maps/{method}", start, halves), self.keep(f"scales/{method}", start, scales)]

@@ -42,9 +42,9 @@ from medsaliency.study.reporting import write_report
 from medsaliency.study.shards import tables_of, tidy
 from medsaliency.study.shortcut import MARKER, compare_without_marker, keep_markers, planted
 from medsaliency.study.stages import Explained, Run, explain, keep_predictions, kept_predictions, predicted
-from medsaliency.study.store import Store
+from medsaliency.study.store import Store, beside
 from medsaliency.study.work import Setup
-from medsaliency.types import MedsaliencyError, Sample, Track, silent
+from medsaliency.types import Geometry, MedsaliencyError, Sample, Track, silent
 
 
 class Stopped(KeyboardInterrupt):
@@ -82,7 +82,7 @@ def run_study(
     store = Store.create(output, study)
     trace = Trace(store.path / "profile" / "trace.json") if profile else None
     with locked(store.path), Log(store.path / "log.jsonl", trace) as log:
-        store.take_over(study)
+        store.sweep()
         run = Run(study, store, engine, log, track, strict)
         try:
             _run(run)
@@ -218,12 +218,19 @@ def _test_geometry(
     study: Study, dataset: Dataset, records: Sequence[Record], images: pd.DataFrame, store: Store, track: Track
 ) -> dict[str, Any]:
     """See that maps come back to the native pixels, keep the way back of each image, and return what was seen."""
-    kept = {record.id: json.loads(str(images["geometry"][record.id])) for record in records}
-    data = study.data
-    geometries = [from_dict(each) for each in kept.values()]
-    found = round_trip(dataset, records, geometries, data.size, data.channels, data.fit, track)
-    store.write_json(
-        "geometry.json", {record.id: {**kept[record.id], "sha256": record.digests()} for record in records}
+    geometries = images["geometry"]
+    different: dict[object, tuple[Record, Geometry]] = {}
+    with beside(store.path / "geometry.json") as new, new.open("w", encoding="utf-8") as file:
+        for number, record in enumerate(records):  # one in memory at a time
+            kept = json.loads(str(geometries[record.id]))
+            own = from_dict(kept)
+            different[own.native_size, own.steps] = record, own
+            content = json.dumps({**kept, "sha256": record.digests()}, allow_nan=False)
+            file.write(f"{',' if number else '{'}\n  {json.dumps(record.id)}: {content}")
+        file.write("\n}\n" if records else "{}\n")
+    data, tested = study.data, list(different.values())
+    found = round_trip(
+        dataset, [r for r, _ in tested], [g for _, g in tested], data.size, data.channels, data.fit, track
     )
     # Names of files can be names of patients, and provenance is shown.
     return {name: value for name, value in found.to_dict().items() if name != "sample"}

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pandas as pd
 
@@ -192,7 +193,13 @@ def tables_of(store: Store, plan: Plan, kind: str) -> Iterator[pd.DataFrame]:
 
 def _in_order(plan: Plan, names: Iterable[str]) -> tuple[Cell, ...]:
     wanted = set(names)
-    return tuple(Cell.of(name) for name in plan.cells if name in wanted)
+    return tuple(_cell(name) for name in plan.cells if name in wanted)
+
+
+@cache
+def _cell(name: str) -> Cell:
+    """One object for all shards, which are many."""
+    return Cell.of(name)
 
 
 def _files_of(entry: Entry, cell: Cell) -> list[str]:

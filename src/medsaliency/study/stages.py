@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -177,7 +177,9 @@ def explain(
     maps = store.maps("a")
     every = [name for part in plan.samples for name in part]
     maps.arrange(every, batch)
-    work = [look(store, plan, number) for number in run.track(numbers, "checking what is there", len(numbers))]
+    found = (look(store, plan, number) for number in run.track(numbers, "checking what is there", len(numbers)))
+    # What a finished shard holds is not needed again, and would be in memory for every one of them.
+    work = [each if each.needed else replace(each, entry=None) for each in found]
     for each in work:
         for name in each.damaged:
             run.log.event("damaged", file=name)

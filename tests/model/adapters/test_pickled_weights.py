@@ -129,7 +129,7 @@ def test_views_of_one_storage_may_not_be_larger_together_than_a_file(
     found = read_pickled_weights(path)
     assert all(torch.equal(found[str(i)], numbers[i:]) for i in range(20))
     assert len(made) == 1, "one copy of the storage"
-    monkeypatch.setattr("medsaliency.model.adapters.pickled_weights.LARGEST", 200_000)
+    monkeypatch.setattr("medsaliency.model.torch_files.LARGEST", 200_000)
     with pytest.raises(MedsaliencyError, match="more of views of the same numbers"):
         read_pickled_weights(path)
 

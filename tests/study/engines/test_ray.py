@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import zarr
 
 from medsaliency.model.execution import Execution
+from medsaliency.study.config import Study
 from medsaliency.study.engines import AHEAD, TRIES, Found
 from medsaliency.study.engines.local import Local
 from medsaliency.study.estimate import Step
+from medsaliency.study.pipeline import run_study
 from medsaliency.study.work import Explanation, Lost, Outcome, Setup, Task
 from medsaliency.types import MedsaliencyError
 
@@ -229,6 +233,38 @@ def test_a_study_for_a_gpu_is_refused_where_the_cluster_has_none(engine: Ray, se
     study = setup.study.model_copy(update={"device": "cuda"})
     with pytest.raises(MedsaliencyError, match="device cuda: expected a GPU, the Ray cluster has none"):
         list(engine.run(replace(setup, study=study), [], 1))
+
+
+def test_a_whole_study_has_the_files_of_one_done_here(engine: Ray, study: Study, setup: Setup, tmp_path: Path) -> None:
+    assert isinstance(setup.model, str)
+    whole = study.model_copy(
+        update={
+            "model": study.model.model_copy(update={"checkpoint": setup.model}),
+            "explain": study.explain.model_copy(update={"images": 8, "batch_size": 3, "tune": False}),
+        }
+    )
+    stores = [
+        run_study(whole, tmp_path / name, engine=made)
+        for name, made in (("one", Local(1)), ("two", Local(2)), ("ray", engine))
+    ]
+    first = stores[0].path
+    arrays = zarr.open_group(first / "maps.zarr", mode="r")
+    names = sorted(name for name, _ in arrays.members(max_depth=None))
+    assert any("gradient" in name for name in names)
+    for other in (store.path for store in stores[1:]):
+        for table in ("scores", "curves", "predictions"):
+            own = pd.read_parquet(first / f"{table}.parquet")
+            assert len(own) > 0
+            pd.testing.assert_frame_equal(
+                pd.read_parquet(other / f"{table}.parquet").drop(columns="seconds", errors="ignore"),
+                own.drop(columns="seconds", errors="ignore"),
+                check_exact=True,
+            )
+        others = zarr.open_group(other / "maps.zarr", mode="r")
+        assert sorted(name for name, _ in others.members(max_depth=None)) == names
+        for name in names:
+            if isinstance(arrays[name], zarr.Array):
+                assert others[name][:].tobytes() == arrays[name][:].tobytes(), name
 
 
 SLOW = """

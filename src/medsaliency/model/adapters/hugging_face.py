@@ -168,7 +168,7 @@ def _preprocessing(folder: Path) -> _Preprocessing:
         )
     try:
         return _Preprocessing.model_validate(json.loads(path.read_text()))
-    except (OSError, ValidationError, ValueError) as error:
+    except (OSError, ValidationError, ValueError, RecursionError) as error:
         fault = error.errors()[0] if isinstance(error, ValidationError) else None
         said = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" if fault else " ".join(str(error).split())
         raise MedsaliencyError(f"{path}: cannot be read ({said}); save the image processor again") from error

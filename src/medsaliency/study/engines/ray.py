@@ -183,9 +183,7 @@ class Ray:
         device = setup.study.device
         gpus = _has_gpus(nodes) and (device is None or device.startswith("cuda"))
         if device is not None and device.startswith("cuda") and not gpus:
-            raise MedsaliencyError(
-                f"study {setup.study.name!r}: expected a GPU for device {device}, the cluster has none"
-            )
+            raise MedsaliencyError(f"device {device}: expected a GPU, the Ray cluster has none; set device to cpu")
         self._share = share(nodes, gpus=gpus, limit=self.limit)
         self._setup = setup
         self._stored = ray.put(pickle.dumps(replace(setup.packed(), threads=max(1, self._share.cpus))))
