@@ -262,7 +262,8 @@ def in_process(part: str, size: Size) -> dict[str, Any]:
     given = {"part": part, "images": size.images, "methods": size.methods, "metrics": size.metrics}
     command = [sys.executable, __file__, *(text for name, value in given.items() for text in (f"--{name}", str(value)))]
     try:
-        found = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=LIMIT)  # noqa: S603 # nosec B603
+        # No shell, and our own command.
+        found = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=LIMIT)  # noqa: S603  # nosec B603
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
         return {"part": part, "images": size.images, "failed": type(error).__name__}
     return dict(json.loads(found.stdout))

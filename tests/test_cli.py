@@ -236,7 +236,7 @@ def _bad_manifest(folder: Path, text: str) -> None:
     (folder / "manifest.csv").write_text(text)
 
 
-def _nan_weights(folder: Path) -> None:
+def _weights(folder: Path, bias: float = 0.0) -> None:
     import torch
 
     from medsaliency.model import checkpoint
@@ -245,7 +245,7 @@ def _nan_weights(folder: Path) -> None:
 
     module = build("small_cnn", classes=2)
     with torch.no_grad():
-        module.head[2].bias.fill_(float("nan"))  # type: ignore[index, union-attr, operator]
+        module.head[2].bias.fill_(bias)  # type: ignore[index, union-attr, operator]
     checkpoint.save(Classifier(module, ["a", "b"], size=48), folder, architecture="small_cnn")
 
 
@@ -279,7 +279,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         ["data", "check", "d"], "'rare'"),
     "unreadable image": (
         lambda p: (write_images(p / "d"), (p / "d/dark/dark03.png").write_bytes(b"not an image")),
-        ["study", "c.yaml", "--data-root", "d", "--set", "data.source=folder"], "dark/dark03.png: expected an image"),
+        ["study", "c.yaml", "--data-root", "d", "--strict"], "dark/dark03.png: expected an image"),
     "unknown architecture": (
         lambda p: write_images(p / "d"),
         ["study", "c.yaml", "--data-root", "d", "--set", "model.architecture=resnet81"], "did you mean 'resnet18'"),
@@ -293,12 +293,12 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         ["study", "c.yaml", "--data-root", "d", "--set", "data.source=manifest"], "lesion mask of the image's size"),
     "image of five channels": (
         lambda p: (write_images(p / "d"), _five_channels(p / "d/dark/dark03.png")),
-        ["study", "c.yaml", "--data-root", "d"], "dark/dark03.png"),
+        ["study", "c.yaml", "--data-root", "d", "--strict"], "dark/dark03.png"),
     "NaN in the image": (
         lambda p: (write_images(p / "d"), _nan_image(p / "d/dark/dark03.tif")),
-        ["study", "c.yaml", "--data-root", "d"], "NaN or infinity"),
+        ["study", "c.yaml", "--data-root", "d", "--strict"], "NaN or infinity"),
     "weights of another architecture": (
-        lambda p: (_nan_weights(p / "m"), _rename_architecture(p / "m")),
+        lambda p: (_weights(p / "m"), _rename_architecture(p / "m")),
         ["explain", "c.yaml", "--checkpoint", "m"], "the weights do not fit the architecture"),
     "output of something else": (
         lambda p: write_images(p / "d"),
@@ -306,11 +306,11 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "no data root": (lambda _: None, ["study", "c.yaml", "--set", "data.source=folder"], "--data-root"),
     "not a checkpoint": (
         lambda p: write_images(p / "d"), ["explain", "d/dark/dark00.png", "--checkpoint", "d"], "a checkpoint folder"),
-    "NaN in the logits": (
-        lambda p: (write_images(p / "d"), _nan_weights(p / "m")),
-        ["explain", "d/dark/dark00.png", "--checkpoint", "m"], "expected finite logits"),
+    "NaN in the weights": (
+        lambda p: (write_images(p / "d"), _weights(p / "m", float("nan"))),
+        ["explain", "d/dark/dark00.png", "--checkpoint", "m"], "expected finite"),
     "missing image to explain": (
-        lambda p: _nan_weights(p / "m"), ["explain", "none.png", "--checkpoint", "m"], "none.png: no such image file"),
+        lambda p: _weights(p / "m"), ["explain", "none.png", "--checkpoint", "m"], "none.png: no such image file"),
     "no such run": (lambda _: None, ["report", "runs/none"], "expected the folder of a finished study"),
     "one run only": (lambda _: None, ["agreement", "runs/one"], "expected two runs or more, got 1"),
     "unknown model": (lambda _: None, ["models", "resnot"], "no architecture's name contains 'resnot'"),

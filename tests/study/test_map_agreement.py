@@ -20,8 +20,8 @@ def store(tmp_path: Path) -> Store:
     maps = {name: rng.normal(size=(3, 8, 8)).astype(np.float32) for name in METHODS}
     maps["gradient"] = -np.round(maps["grad_cam"], 1)  # another sign and ties
     maps["flat"][0] = 1.0
-    group = store.maps("a")
-    group.attrs["samples"] = ["a", "b", "c"]
+    group = store.maps("a").group
+    group.attrs.update({"samples": ["a", "b", "c"], "batch": 3})
     for name, part in maps.items():
         group.require_array(f"maps/{name}", shape=part.shape, chunks=(1, 8, 8), dtype=part.dtype)[:] = part
     return store
@@ -42,7 +42,7 @@ def test_every_pair_has_the_mean_correlation_of_its_magnitudes(store: Store) -> 
 
 
 def test_a_map_without_order_agrees_with_none(store: Store) -> None:
-    group = store.maps("a")
+    group = store.maps("a").group
     group["maps/flat"][:] = 0
     found = method_agreement(store, ["random", "flat"], dict.fromkeys("abc", "p"), seed=0, draws=100, level=0.95)
     assert found["images"].tolist() == [0]

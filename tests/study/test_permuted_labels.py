@@ -19,6 +19,7 @@ from medsaliency.model.training import Training
 from medsaliency.model.zoo import build
 from medsaliency.study import classifier, permuted_labels
 from medsaliency.study.config import Study, load_study
+from medsaliency.study.log import read
 from medsaliency.study.permuted_labels import permuted, recipe, train_on_permuted_labels
 from medsaliency.study.pipeline import run_study
 from medsaliency.study.reading import load_data, read_split, stack
@@ -119,12 +120,18 @@ def test_a_study_that_goes_on_trains_nothing_again(
     assert again.read_json("provenance.json")["permuted"] == store.read_json("provenance.json")["permuted"]
 
 
-def test_scores_do_not_go_on_with_another_network(study: Study, store: Store, tmp_path: Path) -> None:
+def test_of_another_network_the_check_alone_is_made_again(study: Study, store: Store, tmp_path: Path) -> None:
     shutil.copytree(store.path, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/permuted")
     other_network(tmp_path / "run/permuted")
-    with pytest.raises(MedsaliencyError, match="were begun with another permuted network"):
-        run_study(study, tmp_path / "run")
+    before = store.read_table("scores.parquet").set_index(["sample", "method", "metric"])["value"]
+    run = run_study(study, tmp_path / "run")
+    after = run.read_table("scores.parquet").set_index(["sample", "method", "metric"])["value"]
+    changed = before.index[(before != after) & ~(before.isna() & after.isna())].get_level_values("metric")
+    assert set(changed) <= {name for name in after.index.get_level_values("metric") if name.startswith("permuted_")}
+    assert len(changed)
+    stale = {event["what"].split(",")[0] for event in read(run.path / "log.jsonl") if event["event"] == "stale"}
+    assert stale == {"check data_randomization"}, "nothing else is computed again"
 
 
 def test_a_study_without_the_check_trains_no_such_network(small_run: Store) -> None:

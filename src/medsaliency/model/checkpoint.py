@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -60,7 +61,12 @@ def save(
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         state = {name: value.detach().cpu().contiguous() for name, value in classifier.module.state_dict().items()}
-        save_file(state, beside / WEIGHTS)
+        try:
+            save_file(state, beside / WEIGHTS)
+        except SafetensorError as error:
+            raise MedsaliencyError(
+                f"{_shown(folder)}: the weights could not be written: {error}; make room and run it again"
+            ) from error
         description = {
             "architecture": architecture,
             "classes": list(classifier.classes),

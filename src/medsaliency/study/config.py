@@ -173,7 +173,7 @@ class ExplainSection(Section):
     images: int = Field(24, ge=1)
     target: Literal["predicted", "label"] = "predicted"
     score: Literal["logit", "probability", "contrast"] = "logit"
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(12, ge=1)
     tune: bool = True
     exact: bool = False
     micro_batch: int | None = Field(None, ge=1)

@@ -159,6 +159,8 @@ class Maps:
             for name in (f"maps/{method}", f"scales/{method}"):
                 if name in self.group:
                     self._remove(name)
+        if "scales" in self.group and not list(cast(zarr.Group, self.group["scales"]).array_keys()):
+            self._remove("scales")
 
     def _arrays(self, group: zarr.Group | None = None) -> list[Any]:
         group = group or self.group

@@ -88,9 +88,7 @@ def task_of(
     """The task that does a shard's work, with the maps that are there and are scored."""
     made = {cell.name for cell in work.cells if cell.kind == "method"}
     scored = dict.fromkeys(cell.method for cell in work.cells if cell.method not in made)
-    there: dict[str, FloatArray] = {
-        name: maps.maps(name, start, start + len(records)) for name in scored
-    }
+    there: dict[str, FloatArray] = {name: maps.maps(name, start, start + len(records)) for name in scored}
     return Explanation(
         work.number, tuple(records), tuple(targets), tuple(digests), work.cells, execution=execution, maps=there
     )

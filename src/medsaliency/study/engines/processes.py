@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import threading
@@ -20,6 +21,7 @@ import torch
 
 from medsaliency.study.engines import AHEAD, TRIES, Found
 from medsaliency.study.engines.waiting import Waiting
+from medsaliency.study.starting import start
 from medsaliency.study.work import Lost, Outcome, Read, Setup, Task, Worker
 from medsaliency.types import MedsaliencyError
 
@@ -110,9 +112,8 @@ class Crew:
         device = f"cuda:{number % devices}" if devices and self._setup.study.device in (None, "cuda") else None
         cores = os.cpu_count() or 1
         setup = replace(self._setup, threads=max(1, cores // self.size))
-        process = context.Process(
-            target=serve, args=(theirs, setup, device), name=f"medsaliency-worker-{number}", daemon=True
-        )
+        packed = pickle.dumps((setup, device))
+        process = context.Process(target=start, args=(theirs, packed), name=f"medsaliency-worker-{number}", daemon=True)
         with _deaf():
             process.start()
         theirs.close()
