@@ -319,6 +319,7 @@ def _process(name: str, runs: int, seconds: int, folder: Path, kept: Path, seed:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parent)}
     begin = time.perf_counter()
     with (folder / "log").open("w+b") as log:
+        # No shell, and our own command.
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)  # noqa: S603  # nosec B603
         try:
             code = process.wait(seconds + STUCK + 240)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess  # nosec B404 # runs the command line of this package
+import subprocess
 import sys
 import time
 import traceback

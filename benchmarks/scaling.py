@@ -19,7 +19,7 @@ import argparse
 import json
 import os
 import platform
-import subprocess  # nosec B404 # runs scaling_point.py
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence

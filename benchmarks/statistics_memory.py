@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess  # nosec B404 # runs this file again
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence

@@ -28,7 +28,7 @@ from medsaliency.study.config import Study
 from medsaliency.study.engines import Engine
 from medsaliency.study.engines.local import Local
 from medsaliency.study.explaining import select, targets_of
-from medsaliency.study.failures import failure_table
+from medsaliency.study.failures import Failure, failure_table
 from medsaliency.study.ledger import keep_basis, seal, spoiled, unseal, write_plan
 from medsaliency.study.lock import locked
 from medsaliency.study.log import Log
@@ -116,6 +116,8 @@ def _run(run: Run) -> None:
     evaluation, validation = dataset.of(EVALUATION), dataset.of(VALIDATION)
     example = _first(study, dataset, evaluation)  # before training, which a wrong setting would waste
     check_dimensions(study.evaluate.metrics, example.image.ndim - 1)
+    if run.strict and study.model.checkpoint is None and not store.has("model"):
+        _require_all(run, dataset, evaluation)
     if given := study.evaluate.checks.get("data_randomization", {}).get("checkpoint"):
         checkpoint.load(given)
     classifier, place, tables = classifier_of(study, dataset, store, log, track, run.failed)
@@ -193,6 +195,14 @@ def _first(study: Study, dataset: Dataset, records: Sequence[Record]) -> Sample:
         f"{dataset.name}: expected evaluation images, got none of {len(records)} that can be read"
         + (f"; the first: {reasons[0]}" if reasons else "")
     )
+
+
+def _require_all(run: Run, dataset: Dataset, records: Sequence[Record]) -> None:
+    """End a strict study by an image that cannot be read before its training is wasted."""
+    for record in run.track(records, "reading evaluation images", len(records)):
+        _, unread = read_each(run.study, dataset, [record])
+        for reason in unread.values():
+            run.failed(Failure("predicting", record.id, "image", "", "", reason))
 
 
 def _predictions(

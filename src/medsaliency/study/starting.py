@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
+import pickle  # nosec B403 # only between processes of one study
 import threading
 from multiprocessing.connection import Connection
 
@@ -22,7 +22,7 @@ def start(pipe: Connection, packed: bytes) -> None:
     threading.Thread(target=_watch, daemon=True).start()
     from medsaliency.study.engines.processes import serve
 
-    serve(pipe, *pickle.loads(packed))  # noqa: S301  # what the study's process has just made
+    serve(pipe, *pickle.loads(packed))  # noqa: S301  # nosec B301 # what the study's process has just made
 
 
 def _watch() -> None:

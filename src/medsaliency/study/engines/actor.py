@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import pickle
+import pickle  # nosec B403 # only between processes of one study
 import platform
 import tempfile
 import threading
@@ -48,7 +48,7 @@ class Actor:
                     f"{platform.node()} has {_named(versions())}"
                 )
             tempfile.tempdir = self._folder.name  # so that all that is written is removed with it
-            self._worker = Worker(pickle.loads(packed), device)  # noqa: S301  # what the study's process has made
+            self._worker = Worker(pickle.loads(packed), device)  # noqa: S301  # nosec B301 # what the study's process has made
         except Exception as error:  # noqa: BLE001  # told to the study's process, which raises it
             return _refused(error)
         return None
@@ -57,7 +57,7 @@ class Actor:
         """Do a task, and give its outcome back."""
         assert self._worker is not None  # noqa: S101  # no task comes before it is there
         try:
-            task = pickle.loads(packed)  # noqa: S301  # what the study's process has just made
+            task = pickle.loads(packed)  # noqa: S301  # nosec B301 # what the study's process has just made
             read = self._worker.read(task)
             with self._working:
                 *_, outcome = self._worker.work(task, read)

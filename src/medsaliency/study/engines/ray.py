@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
+import pickle  # nosec B403 # only between processes of one study
 import signal
 import socket
 import subprocess
@@ -161,7 +161,7 @@ class Ray:
         place = tempfile.gettempdir()
         self._folder = tempfile.TemporaryDirectory(
             prefix="medsaliency-ray-",
-            dir=place if len(place) <= SHORT else "/tmp",  # noqa: S108  # a new folder of its own is made there
+            dir=place if len(place) <= SHORT else "/tmp",  # noqa: S108  # nosec B108 # a new folder of its own is made there
             ignore_cleanup_errors=True,
         )
         try:
@@ -236,7 +236,7 @@ class Ray:
         """What became of a task."""
         task = member.tasks[ref]
         try:
-            found = pickle.loads(ray.get(ref))  # noqa: S301  # what a worker of ours has just made
+            found = pickle.loads(ray.get(ref))  # noqa: S301  # nosec B301 # what a worker of ours has just made
         except RayTaskError as error:
             raise RuntimeError(str(error)) from error
         except RayError as error:
@@ -298,7 +298,7 @@ def _join(address: str) -> None:
         if address != "auto":
             socket.create_connection((parts.hostname or "", parts.port or 0), ANSWER).close()
         asked = [sys.executable, "-c", ASK, address]
-        answer = subprocess.run(asked, timeout=ANSWER, capture_output=True, text=True)  # noqa: S603  # no shell
+        answer = subprocess.run(asked, timeout=ANSWER, capture_output=True, text=True)  # noqa: S603  # nosec B603 # no shell, our own
         if answer.returncode:
             raise ConnectionError(answer.stderr)
         _connect(None, address=address)
