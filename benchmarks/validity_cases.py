@@ -20,8 +20,8 @@ from medsaliency.model.classifier import Classifier
 from medsaliency.model.training import train
 from medsaliency.model.tuning import tune
 from medsaliency.model.zoo import build
+from medsaliency.study.classifier import train_model
 from medsaliency.study.config import Study, load_study
-from medsaliency.study.pipeline import train_model
 from medsaliency.study.reading import load_data, predict, read_split
 from medsaliency.study.reading import stack as labeled
 from medsaliency.types import BoolArray, FloatArray, Sample, generator
@@ -123,7 +123,7 @@ def make_case(
     if not folder.exists() and architecture == FINE_TUNED:
         fine_tune(study, dataset, folder)
     elif not folder.exists():
-        train_model(study, dataset, everything, folder)
+        train_model(study, dataset, folder)
     classifier = checkpoint.load(folder)
     predictions = predict(classifier, everything)
     said = dict(zip(predictions["sample"], predictions["predicted"], strict=True))

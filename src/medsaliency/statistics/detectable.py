@@ -59,8 +59,10 @@ def detectable(
     chance = np.concatenate([times[::-1], times]) / (2 * patients)
     spread = np.sqrt((chance * support**2).sum())
     places = np.empty((SAMPLES, patients), dtype=np.uint16)  # POINTS fit into it
-    for own in places:
-        own[:] = rng.integers(POINTS, size=patients)
+    rows = max(1, 2**18 // patients)
+    for start in range(0, SAMPLES, rows):  # the same numbers as drawn at once, in a few MiB
+        own = places[start : start + rows]
+        own[:] = rng.integers(POINTS, size=own.shape)
     # Of a normal population, moved by a mean m, the statistic is near sqrt(P) m / spread: where to begin, how to step.
     slope = np.sqrt(patients) * spread
     theta = max(critical[patients] + ndtri(power), 1.0) / slope
