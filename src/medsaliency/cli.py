@@ -7,15 +7,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.table import Column, Table
 
 from medsaliency.cli_data import Limit, Query, data_app, fetch_images
-from medsaliency.cli_study import run_to_the_end
+from medsaliency.cli_study import demo, study, train, verify
 from medsaliency.progress import bars, loading
-from medsaliency.terminal import out, print_accuracy, print_agreement, print_problems
+from medsaliency.terminal import out, print_agreement, print_problems
 from medsaliency.types import MedsaliencyError
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a field of the configuration; repeatable."),
-]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder or file of the images; sets data.root.")]
-Seed = Annotated[int | None, typer.Option(help="Sets seed.")]
+for command, example in (
+    (demo, "medsaliency demo --output runs/demo"),
+    (study, "medsaliency study configs/brain-mri.yaml --data-root ../data/brain-mri --set training.epochs=4"),
+    (verify, "medsaliency verify runs/demo"),
+    (train, "medsaliency train configs/brain-mri.yaml --data-root ../data/brain-mri --output models/brain"),
+):
+    app.command(epilog=f"Example: {example}")(command)
 
 
 def main() -> None:
@@ -46,114 +47,6 @@ def main() -> None:
     except (MedsaliencyError, OSError) as error:
         sys.stderr.write(f"medsaliency: {' '.join(str(error).split())}\n")
         sys.exit(2)
-
-
-@app.command(epilog="Example: medsaliency demo --output runs/demo")
-def demo(
-    output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"), seed: Seed = None
-) -> None:
-    """Make the sandbox, train a small network, explain it with every method, evaluate, and write a report."""
-    with loading():
-        from medsaliency.study.config import load_study
-        from medsaliency.study.engines.local import Local
-
-    run_to_the_end(load_study(None, seed=seed), output, Local())
-
-
-@app.command(
-    epilog="Example: medsaliency study configs/brain-mri.yaml --data-root ../data/brain-mri --set training.epochs=4"
-)
-def study(
-    config: Annotated[Path, typer.Argument(help="YAML file; see configs/.")],
-    data_root: DataRoot = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME if not given.")] = None,
-    seed: Seed = None,
-    overrides: Overrides = None,
-    engine: Annotated[Literal["local", "ray"], typer.Option(help="Who has the workers.")] = "local",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Most workers; one a core, or two a GPU, if not given.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; with --engine ray one is started here if not given.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first thing that fails.")] = False,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Write traces of where the time goes into OUTPUT/profile.")
-    ] = False,
-    mlflow: Annotated[
-        str | None, typer.Option(metavar="URI", help="Log the finished study to this MLflow server.")
-    ] = None,
-) -> None:
-    """Run a study, or go on with it where it stopped: train, explain, evaluate, compare, report.
-
-    Exit codes: 0 where all is well, 2 for an error, 3 where the study is finished but something failed for some image,
-    130 where it was stopped by Ctrl-C.
-    """
-    if address is not None and engine != "ray":
-        raise MedsaliencyError("study: expected --engine ray with --address, got none; add it, or leave --address out")
-    with loading():
-        from medsaliency.study.config import load_study
-        from medsaliency.study.engines import make_engine
-        from medsaliency.study.mlflow_tracking import check_server, log_study
-
-    root = None if data_root is None else str(data_root.resolve())
-    settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
-    after = None
-    if mlflow is not None:
-        check_server(mlflow)  # before the hours that the study may take
-        after = partial(log_study, uri=mlflow, experiment="medsaliency")
-    run_to_the_end(
-        settings,
-        output or Path("runs") / settings.name,
-        make_engine(engine, workers, address),
-        strict=strict,
-        profile=profile,
-        after=after,
-    )
-
-
-@app.command(epilog="Example: medsaliency verify runs/demo")
-def verify(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
-    """Read every file of a run and see that it is as it was written, and that none is missing; exit code 1 if not."""
-    with loading():
-        from medsaliency.study.verify import verify as look
-
-    verdict = look(run, bars)
-    for line in verdict.lines():
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
-    if not verdict.whole:
-        sys.exit(1)
-
-
-@app.command(
-    epilog="Example: medsaliency train configs/brain-mri.yaml --data-root ../data/brain-mri --output models/brain"
-)
-def train(
-    config: Annotated[Path, typer.Argument(help="YAML file of a study; its data, model and training are used.")],
-    output: Annotated[Path, typer.Option(help="New folder for the checkpoint.")],
-    data_root: DataRoot = None,
-    seed: Seed = None,
-    overrides: Overrides = None,
-) -> None:
-    """Train a classifier and save its checkpoint: weights as safetensors, the rest as JSON."""
-    with loading():
-        from medsaliency.data.splits import split_table
-        from medsaliency.report.spreadsheet import csv_text
-        from medsaliency.study.classifier import train_model
-        from medsaliency.study.config import load_study
-        from medsaliency.study.reading import load_data
-        from medsaliency.study.results import measure
-        from medsaliency.study.store import write_text
-
-    if output.exists():
-        raise MedsaliencyError(f"{output}: expected a new folder for the checkpoint, it exists; name another")
-    root = None if data_root is None else str(data_root.resolve())
-    settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
-    dataset = load_data(settings)
-    tables = train_model(settings, dataset, output, bars)
-    print_accuracy(measure(settings, tables["predictions"], dataset.classes))
-    write_text(output / "splits.csv", csv_text(split_table(dataset)))
-    out.print(f"Checkpoint: {output}", soft_wrap=True)
 
 
 @app.command(epilog="Example: medsaliency doctor runs/demo/model my-images/ --output findings.json")

@@ -254,7 +254,7 @@ tables = st.lists(st.lists(cells, max_size=8), max_size=6)
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def dataset_or_one_line(root: Path, content: bytes) -> None:
+def assert_dataset_or_one_line(root: Path, content: bytes) -> None:
     (root / "manifest.csv").write_bytes(content)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     found: Dataset | str
@@ -286,7 +286,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @SLOW
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_dataset_or_one_line(root: Path, content: bytes) -> None:
-    dataset_or_one_line(root, content)
+    assert_dataset_or_one_line(root, content)
 
 
 @SLOW
@@ -294,7 +294,7 @@ def test_any_bytes_are_a_dataset_or_one_line(root: Path, content: bytes) -> None
 def test_any_table_is_a_dataset_or_one_line(root: Path, table: list[list[str]], headed: bool, encoding: str) -> None:
     rows = ([list(COLUMNS)] if headed else []) + table
     text = "\n".join(",".join(row) for row in rows)
-    dataset_or_one_line(root, text.encode(encoding, "replace"))
+    assert_dataset_or_one_line(root, text.encode(encoding, "replace"))
 
 
 good = "image,label,patient_id,mask,split\n1.png,x,P1,,train\n2.png,x,P1,2.png,\na/1.png,y,P2,,val\n1.png,y,,,\n"
@@ -306,7 +306,7 @@ def test_a_changed_manifest_is_a_dataset_or_one_line(root: Path, changes: list[t
     text = good
     for place, gone, put in changes:
         text = text[:place] + put + text[place + gone :]
-    dataset_or_one_line(root, text.encode("utf-8", "surrogatepass"))
+    assert_dataset_or_one_line(root, text.encode("utf-8", "surrogatepass"))
 
 
 def test_a_pipe_among_images_is_not_waited_for(tmp_path: Path) -> None:

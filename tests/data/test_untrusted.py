@@ -136,7 +136,7 @@ def test_what_is_dumped_is_read_back(value: object) -> None:
     assert parse_json(json.dumps(value), "x") == value
 
 
-def value_or_one_line(parse: object, text: str) -> None:
+def assert_value_or_one_line(parse: object, text: str) -> None:
     said = "x: "
     try:
         parse(text, "x")  # type: ignore[operator]
@@ -152,8 +152,8 @@ signs = st.text(st.sampled_from("[]{}:,-?!&*#|>'\"%@`\n ab01.e+~=<\t\\x"), max_s
 @settings(max_examples=400, deadline=None)
 @given(signs | st.text(max_size=60))
 def test_any_text_is_a_value_or_one_line(text: str) -> None:
-    value_or_one_line(parse_yaml, text)
-    value_or_one_line(parse_json, text)
+    assert_value_or_one_line(parse_yaml, text)
+    assert_value_or_one_line(parse_json, text)
 
 
 pieces = st.sampled_from(
@@ -165,7 +165,7 @@ pieces = st.sampled_from(
 @settings(max_examples=400, deadline=None)
 @given(st.lists(pieces, max_size=25).map("".join))
 def test_any_pieces_of_yaml_are_a_value_or_one_line(text: str) -> None:
-    value_or_one_line(parse_yaml, text)
+    assert_value_or_one_line(parse_yaml, text)
 
 
 @pytest.mark.parametrize(

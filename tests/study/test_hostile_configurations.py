@@ -122,7 +122,7 @@ odd = (
 )  # fmt: skip
 
 
-def study_or_one_line(path: Path, content: bytes) -> None:
+def assert_study_or_one_line(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     found: Study | str
     try:
@@ -153,13 +153,13 @@ def test_any_value_in_any_place_is_a_study_or_one_line(
     if not kept:
         section[f"{place[-1]}_"] = section.pop(place[-1])
     section[place[-1] if kept else f"{place[-1]}x"] = value
-    study_or_one_line(path, yaml.safe_dump(whole).encode())
+    assert_study_or_one_line(path, yaml.safe_dump(whole).encode())
 
 
 @QUICK
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_study_or_one_line(path: Path, content: bytes) -> None:
-    study_or_one_line(path, content)
+    assert_study_or_one_line(path, content)
 
 
 @QUICK
@@ -173,7 +173,7 @@ def test_a_changed_file_is_a_study_or_one_line(path: Path, changes: list[tuple[i
     text = yaml.safe_dump(WHOLE)
     for place, gone, put in changes:
         text = text[:place] + put + text[place + gone :]
-    study_or_one_line(path, text.encode())
+    assert_study_or_one_line(path, text.encode())
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999", "'nan'"])

@@ -289,7 +289,7 @@ def test_tables_of_shards_have_no_part_that_is_not_asked_for(run: Run) -> None:
     store = run()
     plan = plan_of(store)
     fewer = Plan({name: key for name, key in plan.cells.items() if "gini" not in name}, plan.bases, plan.samples)
-    scores = list(tables_of(store, fewer, "scores"))
+    scores = [table for (table,) in tables_of(store, fewer, "scores")]
     measures = {measure.name for measure in make_metric("pointing_game").measures}
     assert [len(table) for table in scores] == [images * 3 * len(measures) for images in (2, 2, 1)]
     assert all(set(table["metric"]) == measures for table in scores)

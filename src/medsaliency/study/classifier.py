@@ -16,10 +16,10 @@ from medsaliency.model.training import train
 from medsaliency.model.zoo import build
 from medsaliency.study import results
 from medsaliency.study.config import Study
-from medsaliency.study.failures import Failure, failure_table
+from medsaliency.study.failures import Failure, as_rows, failure_table
 from medsaliency.study.log import Log
 from medsaliency.study.permuted_labels import checks_of, record, train_on_permuted_labels
-from medsaliency.study.predicting import BATCH, Tables, as_rows, joined, predict_batch, read_each
+from medsaliency.study.predicting import BATCH, Tables, joined, predict_batch, read_each
 from medsaliency.study.reading import default_device
 from medsaliency.study.store import Store, plain
 from medsaliency.study.training_images import images_of
@@ -99,7 +99,7 @@ def _evaluate(study: Study, dataset: Dataset, classifier: Classifier, track: Tra
     for start in track(starts, "predicting", len(starts)):
         batch = records[start : start + BATCH]
         parts.append(predict_batch(classifier, batch, *read_each(study, dataset, batch)))
-    return joined(parts)
+    return joined(parts, records)
 
 
 def classifier_of(

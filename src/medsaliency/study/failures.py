@@ -53,3 +53,9 @@ def failure_table(failures: Sequence[Failure]) -> pd.DataFrame:
     """One row a failure, a column a field, each failure once."""
     columns = [field.name for field in fields(Failure)]
     return pd.DataFrame([asdict(failure) for failure in dict.fromkeys(failures)], columns=columns, dtype="str")
+
+
+def as_rows(table: pd.DataFrame) -> list[Failure]:
+    """The failures of a table, which may have further columns."""
+    names = [field.name for field in fields(Failure)]
+    return [Failure(*row) for row in table[names].itertuples(index=False, name=None)]

@@ -39,8 +39,11 @@ def locked(folder: Path) -> Iterator[None]:
             )
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
-        yield
-        os.ftruncate(handle, 0)
+        try:
+            yield
+            os.ftruncate(handle, 0)
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # also where a child that is just being started still has the file
     finally:
         os.close(handle)
 

@@ -59,7 +59,7 @@ class Maps:
 
     def lesion(self, place: int) -> BoolArray | None:
         """(H, W) or (D, H, W), or None where no mask was given."""
-        return self._read("lesion", place) if bool(self._read("has_lesion", place)) else None
+        return self.lesions(place, place + 1)[0]
 
     def marker(self, place: int) -> BoolArray | None:
         """The pixels of a planted marker, or None where the image carries none."""
@@ -70,8 +70,8 @@ class Maps:
 
     def map(self, method: str, place: int) -> FloatArray:
         """(H, W) or (D, H, W) float32, signed where the method is."""
-        kept = self._read(f"maps/{method}", place)
-        return kept if kept.dtype == np.float32 else unpack(kept, self._read(f"scales/{method}", place))
+        found: FloatArray = self.maps(method, place, place + 1)[0]
+        return found
 
     def maps(self, method: str, start: int, stop: int) -> FloatArray:
         """Those of several images (N, ...), as :meth:`map` gives each; those of one shard come from one file."""

@@ -28,20 +28,20 @@ from medsaliency.study.config import Study
 from medsaliency.study.engines import Engine
 from medsaliency.study.engines.local import Local
 from medsaliency.study.explaining import select, targets_of
-from medsaliency.study.failures import Failure, failure_table
+from medsaliency.study.failures import Failure, as_rows, failure_table
 from medsaliency.study.ledger import keep_basis, seal, spoiled, unseal, write_plan
 from medsaliency.study.lock import locked
 from medsaliency.study.log import Log
 from medsaliency.study.maps import NAME as MAPS
 from medsaliency.study.maps import mend
-from medsaliency.study.predicting import Tables, as_rows, read_each
+from medsaliency.study.predicting import Tables, read_each
 from medsaliency.study.profiling import Trace
 from medsaliency.study.provenance import describe, fingerprint_of
 from medsaliency.study.reading import load_data, stack
 from medsaliency.study.reporting import write_report
-from medsaliency.study.shards import tables_of, tidy
+from medsaliency.study.shards import tidy
 from medsaliency.study.shortcut import MARKER, compare_without_marker, keep_markers, planted
-from medsaliency.study.stages import Explained, Run, explain, keep_predictions, kept_predictions, predicted
+from medsaliency.study.stages import Explained, Run, explain, keep_predictions, predicted
 from medsaliency.study.store import Store, beside
 from medsaliency.study.work import Setup
 from medsaliency.types import Geometry, MedsaliencyError, Sample, Track, silent
@@ -110,10 +110,12 @@ def _run(run: Run) -> None:
         for _ in track([study.data.source], "opening the data", 1):
             dataset = load_data(study)
         store.keep_splits(split_table(dataset))
+    evaluation, validation = dataset.of(EVALUATION), dataset.of(VALIDATION)
+    shards = len(range(0, min(study.explain.images, len(evaluation)), study.explain.batch_size))
+    log.start(study.seed, run.engine.name, run.engine.workers(shards))
     mend(store.path, [name for name in spoiled(store) if name.startswith(f"{MAPS}/")])
     unseal(store)
     store.adopt(study)
-    evaluation, validation = dataset.of(EVALUATION), dataset.of(VALIDATION)
     example = _first(study, dataset, evaluation)  # before training, which a wrong setting would waste
     check_dimensions(study.evaluate.metrics, example.image.ndim - 1)
     if run.strict and study.model.checkpoint is None and not store.has("model"):
@@ -144,16 +146,15 @@ def _run(run: Run) -> None:
         tested = _test_geometry(study, dataset, chosen, images, store, track)
     with log.stage("tuning"):
         tuned = _execution(study, dataset, classifier, chosen, store)
-    provenance = {**describe(study, dataset, classifier, digests, example.image, tuned, known_of_permuted)}
+    provenance = describe(study, dataset, classifier, digests, example.image, tuned, known_of_permuted)
     explained = Explained(chosen, targets_of(study, chosen, predictions), list(digests.values()))
     rests_on = {**basis, "seed": study.seed, "maps": study.explain.maps, "execution": asdict(classifier.execution)}
     of_permuted = None if known_of_permuted is None else str(known_of_permuted["weights"])
     plan = explained.plan(rests_on, recipes(study, of_permuted), study.explain.batch_size)
     write_plan(store, plan)
-    log.start(study.seed, run.engine.name, run.engine.workers(len(plan.bases)))
     with log.stage("explaining and evaluating"):
-        explain(run, setup, classifier, explained, plan, classifier.execution)
-    run.engine.close()
+        explain(run, setup, classifier, explained, plan)
+    run.engine.close()  # what its workers hold is not needed for the tables
     if planted(study) is not None:
         with log.stage("without the marker"):
             table, masks = compare_without_marker(study, classifier, predictions, chosen, track)
@@ -161,20 +162,8 @@ def _run(run: Run) -> None:
             keep_markers(store, masks)
     with log.stage("joining the shards"):
         tidy(store, study, plan, store.maps("a"))
-        results.gather(store, study, plan)
-        parts = [table for table in tables_of(store, plan, "failures") if len(table)]
-        failures = [*run.failures, *(failure for part in parts for failure in as_rows(part))]
-        store.write_table("failures.parquet", failure_table(failures))
-        rows = {record.id: row for row, record in enumerate(dataset.records)}
-        for each in failures:
-            log.event(
-                "failure",
-                stage=each.stage,
-                sample=rows[each.sample],
-                kind=each.kind,
-                name=each.name,
-                method=each.method,
-            )
+        run.failures += results.gather(store, study, plan)
+        _tell_failures(run, dataset)
     store.write_json("provenance.json", {**provenance, "geometry": tested, "seconds": log.seconds})
     last: list[Callable[[Store], Any]] = [results.write_statistics, write_report]
     for finish in track(last, "statistics and report", len(last)):
@@ -205,6 +194,15 @@ def _require_all(run: Run, dataset: Dataset, records: Sequence[Record]) -> None:
             run.failed(Failure("predicting", record.id, "image", "", "", reason))
 
 
+def _tell_failures(run: Run, dataset: Dataset) -> None:
+    """Write what failed into its table, and into the log, which names no image but by its row in ``splits.csv``."""
+    run.store.write_table("failures.parquet", failure_table(run.failures))
+    rows = {record.id: row for row, record in enumerate(dataset.records)}
+    for each in dict.fromkeys(run.failures):
+        about = {"stage": each.stage, "kind": each.kind, "name": each.name, "method": each.method}
+        run.log.event("failure", sample=rows[each.sample], **about)
+
+
 def _predictions(
     run: Run,
     setup: Setup,
@@ -214,11 +212,10 @@ def _predictions(
     basis: str,
     tables: Tables | None = None,
 ) -> Tables:
-    """What the model says of a split: what is given, what was kept, or asked anew; what failed is noted."""
-    kept = tables if tables is not None else kept_predictions(run.store, records, split, basis)
-    found = kept if kept is not None else predicted(run, setup, records, name)
-    if found is not kept or tables is not None:
-        keep_predictions(run.store, found, split, basis)
+    """What the model says of a split, which may be given; what failed is noted."""
+    if tables is not None:
+        keep_predictions(run.store, tables, split, basis)
+    found = predicted(run, setup, records, split, name, basis) if tables is None else tables
     for failure in as_rows(found["failures"]):
         run.failed(failure)
     return found

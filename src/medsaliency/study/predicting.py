@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,8 @@ from medsaliency.data.geometry import to_dict
 from medsaliency.model.classifier import Classifier
 from medsaliency.study.config import Study
 from medsaliency.study.failures import Failure, failure_table, reason_of
-from medsaliency.study.reading import stack
-from medsaliency.types import MedsaliencyError, Sample
+from medsaliency.study.reading import predict
+from medsaliency.types import Sample
 
 BATCH = 32
 """Images in one task. It is the same everywhere, so that the numbers are."""
@@ -48,32 +47,22 @@ def predict_batch(
         columns sample, sha256 (of what the model and the metrics see of it), stamp (of its files) and geometry (JSON);
         ``failures``: of images that could not be read or put before the model. One row an image each.
     """
-    places = [place for place, sample in enumerate(samples) if sample is not None]
-    seen: dict[int, np.ndarray] = {}
     why = dict(unread)
     try:
-        seen.update(zip(places, _probabilities(classifier, [samples[i] for i in places]), strict=True))
+        predictions = predict(classifier, [sample for sample in samples if sample is not None])
     except Exception:  # noqa: BLE001  # which image it was is found out here
-        for place in places:
+        alone = []
+        for place, sample in enumerate(samples):
             try:
-                seen[place] = _probabilities(classifier, [samples[place]])[0]
+                alone += [] if sample is None else [predict(classifier, [sample])]
             except Exception as error:  # noqa: BLE001  # told of the image
                 why[place] = reason_of(error)
-    rows = [(i, records[i], samples[i], seen[i]) for i in sorted(seen)]
-    predictions = pd.DataFrame(
-        {
-            "sample": [record.id for _, record, _, _ in rows],
-            "patient": [record.patient for _, record, _, _ in rows],
-            "label": [record.label for _, record, _, _ in rows],
-            "predicted": [int(own.argmax()) for _, _, _, own in rows],
-            **{f"p_{k}": [own[k] for _, _, _, own in rows] for k in range(len(classifier.classes))},
-        }
-    )
+        predictions = pd.concat(alone or [predict(classifier, [])], ignore_index=True)
     images = pd.DataFrame(
         [
             (record.id, sample_digest(sample), stamp(record), json.dumps(to_dict(sample.geometry)))
-            for _, record, sample, _ in rows
-            if sample is not None
+            for place, (record, sample) in enumerate(zip(records, samples, strict=True))
+            if sample is not None and place not in why
         ],
         columns=["sample", "sha256", "stamp", "geometry"],
     )
@@ -81,10 +70,16 @@ def predict_batch(
     return {"predictions": predictions, "images": images, "failures": failure_table(failures)}
 
 
-def joined(parts: Iterable[Tables]) -> Tables:
-    """The tables of several batches, in their order."""
-    every = list(parts)
-    return {name: pd.concat([part[name] for part in every], ignore_index=True) for name in every[0]}
+def joined(parts: Iterable[Tables], records: Sequence[Record]) -> Tables:
+    """The tables of several batches, in the order of the images."""
+    every, places = list(parts), {record.id: place for place, record in enumerate(records)}
+    found = {}
+    for name in every[0]:
+        filled = [part[name] for part in every if len(part[name])]
+        table = pd.concat(filled or [every[0][name]], ignore_index=True)
+        order = table["sample"].map(places).sort_values(kind="stable").index
+        found[name] = table.loc[order].reset_index(drop=True)
+    return found
 
 
 def sample_digest(sample: Sample) -> str:
@@ -112,21 +107,5 @@ def stamp(record: Record) -> str:
     return " ".join(parts)
 
 
-def _probabilities(classifier: Classifier, samples: Sequence[Sample | None]) -> np.ndarray:
-    if not samples:
-        return np.empty((0, len(classifier.classes)), np.float32)
-    images, _ = stack([sample for sample in samples if sample is not None])
-    found: np.ndarray = classifier.probabilities(images).cpu().numpy()
-    if not np.isfinite(found).all():
-        raise MedsaliencyError("expected finite probabilities of the model, got NaN or infinity")
-    return found
-
-
 def _failure(record: Record, reason: str) -> Failure:
     return Failure(STAGES[record.split or EVALUATION], record.id, "image", "", "", reason)
-
-
-def as_rows(failures: pd.DataFrame) -> list[Failure]:
-    """The failures of a table of :func:`failure_table`."""
-    names = list(asdict(Failure("", "", "", "", "", "")))
-    return [Failure(*row) for row in failures[names].itertuples(index=False, name=None)]

@@ -39,7 +39,7 @@ def predict(classifier: Classifier, samples: Sequence[Sample], track: Track = si
     """Columns sample, patient, label, predicted (class indices) and p_0 ... p_{K-1}, one row a sample."""
     size = classifier.batch_size
     starts = range(0, len(samples), size)
-    parts = []
+    parts = [np.empty((0, len(classifier.classes)), np.float32)]
     for start in track(starts, "predicting", len(starts)):
         images, _ = stack(samples[start : start + size])
         parts.append(classifier.probabilities(images).cpu().numpy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import PurePath
@@ -24,7 +24,7 @@ from medsaliency.statistics.performance import performance
 from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap
 from medsaliency.study.cases import cases_of
 from medsaliency.study.config import Study, load_study
-from medsaliency.study.failures import failure_table
+from medsaliency.study.failures import Failure, as_rows, failure_table
 from medsaliency.study.inference import read_inference, write_inference
 from medsaliency.study.ledger import Plan
 from medsaliency.study.shards import tables_of
@@ -50,12 +50,16 @@ FIELDS = {
 }
 
 
-def gather(store: Store, study: Study, plan: Plan) -> None:
+def gather(store: Store, study: Study, plan: Plan) -> list[Failure]:
     """Join the shards into the tables ``scores``, ``curves``, ``repeats``, ``draws`` and ``timings``.
 
     Rows are ordered by sample, method and metric, so that the tables do not depend on the size of a shard, nor on the
     order in which they were done. They are read and written shard by shard.
+
+    Returns:
+        What failed in the shards.
     """
+    failures: list[Failure] = []
     order = {
         "method": {name: i for i, name in enumerate(study.explain.methods)},
         "metric": {name: i for i, name in enumerate(measures_of(study))},
@@ -70,8 +74,11 @@ def gather(store: Store, study: Study, plan: Plan) -> None:
         writers = {kind: stack.enter_context(_writer(store, kind)) for kind in FIELDS}
         # Asked of all shards at once, and so only where there is something to be tuned.
         tuned = _by_shard(_tuned(store, study, plan), plan) if set(OVERLAPS) & set(order["metric"]) else {}
-        parts = zip(*(tables_of(store, plan, kind) for kind in FIELDS), strict=True)
-        for number, (scores, curves, repeats, draws) in enumerate(parts):
+        timings: pd.DataFrame | None = None
+        for number, parts in enumerate(tables_of(store, plan, *FIELDS, "timings", "failures")):
+            scores, curves, repeats, draws, took, failed = parts
+            timings = _added(timings, took)
+            failures += as_rows(failed)
             own = [table for table in (scores, tuned.get(number)) if table is not None and len(table)]
             scores = pd.concat(own, ignore_index=True) if own else scores
             # Of this shard's images alone: a place for every image of the study would be looked up in each shard.
@@ -82,18 +89,17 @@ def gather(store: Store, study: Study, plan: Plan) -> None:
             joined["draws"] = _again(again[again["method"] == RANDOM], draws, "draw")
             for kind, table in joined.items():
                 writers[kind](table)
-    store.write_table("timings.parquet", _timings(tables_of(store, plan, "timings")))
+    store.write_table("timings.parquet", pd.DataFrame() if timings is None else timings)
+    return failures
 
 
-def _timings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """What each method, metric and check took in all shards; they are added up as they are read."""
+def _added(found: pd.DataFrame | None, part: pd.DataFrame) -> pd.DataFrame | None:
+    """What each method, metric and check took, with what they took in one more shard."""
+    if not len(part):
+        return found
     total = {"images": ("images", "sum"), "seconds": ("seconds", "sum"), "peak_bytes": ("peak_bytes", "max")}
-    found: pd.DataFrame | None = None
-    for part in parts:
-        if len(part):
-            both = part if found is None else pd.concat([found, part], ignore_index=True)
-            found = both.groupby(["kind", "name"], sort=False, as_index=False).agg(**total)
-    return pd.DataFrame() if found is None else found
+    both = part if found is None else pd.concat([found, part], ignore_index=True)
+    return both.groupby(["kind", "name"], sort=False, as_index=False).agg(**total)
 
 
 @contextmanager
@@ -190,7 +196,7 @@ def _tuned(store: Store, study: Study, plan: Plan) -> pd.DataFrame:
     """Rows of ``scores`` for overlaps at a threshold tuned on other patients; an overlap without a curve keeps why."""
 
     def of_overlaps(kind: str) -> pd.DataFrame:
-        parts = [table[table["metric"].isin(OVERLAPS)] for table in tables_of(store, plan, kind)]
+        parts = [table[table["metric"].isin(OVERLAPS)] for (table,) in tables_of(store, plan, kind)]
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
     overlaps = of_overlaps("scores")

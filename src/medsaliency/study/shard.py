@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,6 @@ from medsaliency.types import FloatArray, Generators, Measure, MedsaliencyError,
 
 T = TypeVar("T")
 STAGE = "explaining and evaluating"
-Kind = Literal["method", "metric", "check"]
 TABLES: dict[str, tuple[str, ...]] = {
     "scores": ("cell", "sample", "patient", "label", "target", "method", "metric", "value", "reason"),
     "curves": ("cell", "sample", "patient", "method", "metric", "x", "y"),
@@ -146,7 +145,7 @@ class Shard:
                 maps[place] = own
             self.maps[cell.name] = as_kept(maps, self.study.explain.maps)
         blank = self._not_finite(cell.name, list(made))
-        self._fail(cell, "method", {**why, **blank})
+        self._fail(cell, {**why, **blank})
         self._unusable[cell.name] = {
             **{
                 place: f"{NEVER_MADE}{reason.replace(self.records[place].id, 'the image')}"
@@ -221,7 +220,7 @@ class Shard:
 
         usable, why = self._usable(cell.method)
         found, failed = self._together(usable, rows)
-        self._fail(cell, "check" if cell.kind == "check" else "metric", failed)
+        self._fail(cell, failed)
         # Scores are shown: what they say of an image does not name it.
         hidden = {place: reason.replace(self.records[place].id, "the image") for place, reason in failed.items()}
         why = {**self._unread, **why, **hidden}
@@ -269,7 +268,8 @@ class Shard:
             why.update(failed)
         return found, why
 
-    def _fail(self, cell: Cell, kind: Kind, why: Mapping[int, str]) -> None:
+    def _fail(self, cell: Cell, why: Mapping[int, str]) -> None:
+        kind = cell.kind if cell.kind in ("method", "check") else "metric"
         for place, reason in why.items():
             failure = Failure(STAGE, self.records[place].id, kind, cell.name, cell.method, reason)
             if self.strict:

@@ -17,7 +17,7 @@ from medsaliency.model.targets import Target
 from medsaliency.study.cells import Cell
 from medsaliency.study.config import Study
 from medsaliency.study.failures import Failure
-from medsaliency.study.ledger import Entry, Plan, commit, damaged, name_of, read_entry
+from medsaliency.study.ledger import Entry, Plan, commit, damaged, file_hash, name_of, read_entry
 from medsaliency.study.maps import NAME, Maps
 from medsaliency.study.shard import STAGE, TABLES, Shard
 from medsaliency.study.store import Store, write_bytes
@@ -110,8 +110,9 @@ def lost_outcome(
 def keep(store: Store, study: Study, maps: Maps, plan: Plan, work: Work, task: Explanation, outcome: Outcome) -> Entry:
     """Write what was found for a shard beside what it holds, and commit it.
 
-    Maps go into their place first, tables into new files; the rename of the entry then makes all of them count, and
-    what it replaces is removed. Whatever happens between is noticed by the digests of the entry that still holds.
+    Maps go into their place first, tables into new files; the rename of the entry then makes all of them count.
+    Whatever happens between is noticed by the digests of the entry that still holds. Tables that it replaces lie there
+    until :func:`tidy`.
     """
     number, start = outcome.number, outcome.number * study.explain.batch_size
     old = work.entry
@@ -124,7 +125,7 @@ def keep(store: Store, study: Study, maps: Maps, plan: Plan, work: Work, task: E
     ]
     for method, own in outcome.maps.items():
         written += maps.keep_map(method, start, own, study.explain.maps)
-    files = {name: _hash((store.path / name).read_bytes()) for name in written}
+    files = {name: str(file_hash(store.path / name)) for name in written}
     made = {cell.id for cell in task.cells}
     if old is not None:
         of_maps = {name: known for name, known in old.files.items() if name.startswith(f"{NAME}/")}
@@ -135,7 +136,7 @@ def keep(store: Store, study: Study, maps: Maps, plan: Plan, work: Work, task: E
         parts[kind] = _merged(kind, _old_rows(store, old, kind, made), outcome.tables[kind], plan)
         if len(parts[kind]):
             content = _parquet(parts[kind])
-            known = _hash(content)
+            known = hashlib.sha256(content).hexdigest()
             tables[kind] = f"{FOLDER}/{number:06d}-{kind}-{known[:12]}.parquet"
             write_bytes(store.path / tables[kind], content)
             files[tables[kind]] = known
@@ -149,16 +150,12 @@ def keep(store: Store, study: Study, maps: Maps, plan: Plan, work: Work, task: E
         files,
         tables,
     )
-    before = read_entry(store, number)
     commit(store, entry)
-    if before is not None:
-        for name in set(before.tables.values()) - set(tables.values()):
-            (store.path / name).unlink(missing_ok=True)
     return entry
 
 
 def tidy(store: Store, study: Study, plan: Plan, maps: Maps) -> None:
-    """Take out of the run what the study no longer asks for: maps of other methods, parts, and shards."""
+    """Take out of the run what no entry names, and what the study no longer asks for: maps, parts, and shards."""
     wanted = set(study.explain.methods)
     for path in sorted((store.path / "ledger").glob("[0-9]*.json")):
         number = int(path.stem)
@@ -180,13 +177,17 @@ def tidy(store: Store, study: Study, plan: Plan, maps: Maps) -> None:
             path.unlink()
 
 
-def tables_of(store: Store, plan: Plan, kind: str) -> Iterator[pd.DataFrame]:
-    """The rows of a kind of table, shard by shard, without those that the study no longer asks for."""
+def tables_of(store: Store, plan: Plan, *kinds: str) -> Iterator[tuple[pd.DataFrame, ...]]:
+    """The rows of some kinds of tables, shard by shard, without those that the study no longer asks for."""
+    wanted = {*plan.cells, ""}
     for number in range(len(plan.bases)):
         entry = read_entry(store, number)
-        name = None if entry is None else entry.tables.get(kind)
-        table = pd.DataFrame(columns=list(TABLES[kind])) if name is None else store.read_table(name)
-        yield table[table["cell"].isin({*plan.cells, ""})].drop(columns="cell").reset_index(drop=True)
+        names = {} if entry is None else entry.tables
+        tables = (
+            store.read_table(names[kind]) if kind in names else pd.DataFrame(columns=list(TABLES[kind]))
+            for kind in kinds
+        )
+        yield tuple(table[table["cell"].isin(wanted)].drop(columns="cell").reset_index(drop=True) for table in tables)
 
 
 def _in_order(plan: Plan, names: Iterable[str]) -> tuple[Cell, ...]:
@@ -232,7 +233,3 @@ def _parquet(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

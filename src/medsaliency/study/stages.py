@@ -10,7 +10,6 @@ import pandas as pd
 
 from medsaliency.data.dataset import EVALUATION, Record
 from medsaliency.model.classifier import Classifier
-from medsaliency.model.execution import Execution
 from medsaliency.model.targets import Target
 from medsaliency.study.cells import Cell, digest
 from medsaliency.study.config import Study
@@ -25,8 +24,6 @@ from medsaliency.study.shards import Work, keep, look, lost_outcome, task_of
 from medsaliency.study.store import Store, write_bytes
 from medsaliency.study.work import Explanation, Lost, Outcome, Prediction, Setup
 from medsaliency.types import MedsaliencyError, Track
-
-KEPT = {"predictions": "predictions.parquet", "images": "images.parquet"}
 
 
 @dataclass
@@ -58,24 +55,41 @@ class Run:
         self.failures.append(failure)
 
 
-def predicted(run: Run, setup: Setup, records: Sequence[Record], name: str) -> Tables:
-    """What the model says of images, batch by batch, as :func:`medsaliency.study.predicting.predict_batch` gives it."""
-    starts = range(0, len(records), BATCH)
-    tasks = (Prediction(number, tuple(records[start : start + BATCH])) for number, start in enumerate(starts))
-    parts: dict[int, Tables] = {}
+def predicted(run: Run, setup: Setup, records: Sequence[Record], split: str, name: str, basis: str) -> Tables:
+    """What the model says of a split, as :func:`medsaliency.study.predicting.predict_batch` gives it.
+
+    A batch of which all is kept, and whose images' files are as they were, is not asked again.
+
+    Args:
+        run: The study.
+        setup: Of its workers.
+        records: The images.
+        split: Which they are of.
+        name: What the progress is of.
+        basis: Key of the model and the data; what was kept under another is not believed.
+    """
+    kept = kept_predictions(run.store, split, basis)
+    stamps = {} if kept is None else dict(zip(kept["images"]["sample"], kept["images"]["stamp"], strict=True))
+    batches = [tuple(records[start : start + BATCH]) for start in range(0, len(records), BATCH)]
+    fresh = [batch for batch in batches if any(stamps.get(record.id) != stamp(record) for record in batch)]
+    parts: list[Tables] = []
+    if kept is not None:
+        again = {record.id for batch in fresh for record in batch}
+        parts.append({kind: table[~table["sample"].isin(again)] for kind, table in kept.items()})
 
     def arriving() -> Iterator[int]:
-        for found in run.engine.run(setup, tasks, len(starts)):
-            if isinstance(found, Step):
-                continue
-            parts[found.number if isinstance(found, Outcome) else found.task.number] = (
-                dict(found.tables) if isinstance(found, Outcome) else _none_of(found)
-            )
-            yield len(parts)
+        tasks = (Prediction(number, batch) for number, batch in enumerate(fresh))
+        for found in run.engine.run(setup, tasks, len(fresh)):
+            if not isinstance(found, Step):
+                parts.append(dict(found.tables) if isinstance(found, Outcome) else _none_of(found))
+                yield len(parts)
 
-    for _ in run.track(arriving(), name, len(starts)):
+    for _ in run.track(arriving(), name, len(fresh)):
         pass
-    return joined([parts[number] for number in sorted(parts)])
+    tables = joined(parts, records)
+    if fresh:
+        keep_predictions(run.store, tables, split, basis)
+    return tables
 
 
 def _none_of(lost: Lost) -> Tables:
@@ -83,21 +97,21 @@ def _none_of(lost: Lost) -> Tables:
         Failure(STAGES[record.split or EVALUATION], record.id, "worker", "", "", lost.reason)
         for record in lost.task.records
     ]
-    return {"predictions": pd.DataFrame(), "images": pd.DataFrame(), "failures": failure_table(rows)}
+    none = pd.DataFrame({"sample": []})
+    return {"predictions": none, "images": none, "failures": failure_table(rows)}
 
 
 def keep_predictions(store: Store, tables: Tables, split: str, basis: str) -> None:
     """Write what the model says of a split, so that a run that goes on need not ask again."""
+    names = {kind: _part(split, kind) for kind in tables}
     for kind, table in tables.items():
-        store.write_table(_part(split, kind), table)
-    names = [_part(split, kind) for kind in tables]
-    store.write_json(
-        f"ledger/{split}.json", {"basis": basis, "files": {name: file_hash(store.path / name) for name in names}}
-    )
+        store.write_table(names[kind], table)
+    files = {name: file_hash(store.path / name) for name in names.values()}
+    store.write_json(f"ledger/{split}.json", {"basis": basis, "files": files})
 
 
-def kept_predictions(store: Store, records: Sequence[Record], split: str, basis: str) -> Tables | None:
-    """What was written before; None where it was not, has been damaged, or an image's file has changed since."""
+def kept_predictions(store: Store, split: str, basis: str) -> Tables | None:
+    """What was written before; None where it was not, rests on something else, or has been damaged."""
     if not store.has(f"ledger/{split}.json"):
         return None
     try:
@@ -106,11 +120,7 @@ def kept_predictions(store: Store, records: Sequence[Record], split: str, basis:
             return None
     except (MedsaliencyError, KeyError):  # damaged itself: the model is asked again
         return None
-    tables = {kind: store.read_table(_part(split, kind)) for kind in ("predictions", "images", "failures")}
-    stamps = dict(zip(tables["images"]["sample"], tables["images"]["stamp"], strict=True))
-    unread = set(tables["failures"]["sample"])
-    same = all(r.id not in unread and stamps.get(r.id) == stamp(r) for r in records)
-    return tables if same else None
+    return {kind: store.read_table(_part(split, kind)) for kind in ("predictions", "images", "failures")}
 
 
 def _part(split: str, kind: str) -> str:
@@ -164,14 +174,8 @@ def stale_parts(work: Sequence[Work]) -> list[str]:
     return [f"{kind} {name}, {count} parts of shards" for (kind, name), count in counts.items()]
 
 
-def explain(
-    run: Run, setup: Setup, classifier: Classifier, explained: Explained, plan: Plan, execution: Execution
-) -> list[Work]:
-    """Have everything done that the run does not hold yet, and commit it shard by shard.
-
-    Returns:
-        What was to be done.
-    """
+def explain(run: Run, setup: Setup, classifier: Classifier, explained: Explained, plan: Plan) -> None:
+    """Have everything done that the run does not hold yet, and commit it shard by shard."""
     study, store, batch = run.study, run.store, run.study.explain.batch_size
     numbers = range(len(plan.bases))
     maps = store.maps("a")
@@ -192,7 +196,7 @@ def explain(
         for number, each in needed.items():
             at = slice(number * batch, (number + 1) * batch)
             own = (explained.records[at], explained.targets[at], explained.digests[at])
-            given[number] = task_of(each, maps, number * batch, *own, execution)
+            given[number] = task_of(each, maps, number * batch, *own, classifier.execution)
             yield given[number]
 
     def steps() -> Iterator[Step]:
@@ -208,7 +212,7 @@ def explain(
             if isinstance(found, Outcome):
                 _keep_profile(run, found)
             else:
-                checks = checks_of(study, None if setup.permuted is None else str(setup.permuted))
+                checks = checks_of(study, None)  # of whose parameters nothing is asked here
                 found = lost_outcome(study, classifier, checks, task, found.reason)
                 yield from found.steps
             keep(store, study, maps, plan, needed[number], task, found)
@@ -228,4 +232,3 @@ def explain(
     shown: Iterator[Progressed] = iter(run.track(bar, "explaining and evaluating", sum(total.values())))
     for _ in shown:
         pass
-    return work

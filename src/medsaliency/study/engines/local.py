@@ -41,11 +41,13 @@ class Local:
         """Have tasks done (see :meth:`medsaliency.study.engines.Engine.run`)."""
         if count == 0:
             return
-        if self.workers(count) == 1 and self._crew is None:
+        wanted = self.workers(count)
+        if wanted == 1 and self._crew is None:
             yield from self._here(setup, iter(tasks))
             return
-        if self._crew is None:
-            self._crew = Crew(self.workers(count))
+        if self._crew is None or self._crew.size < wanted:  # one of fewer tasks before was smaller
+            self.close()
+            self._crew = Crew(wanted)
         yield from self._crew.run(setup, tasks)
 
     def close(self) -> None:

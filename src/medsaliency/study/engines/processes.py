@@ -152,7 +152,6 @@ def _deaf() -> Iterator[None]:
 
 def serve(pipe: Connection, setup: Setup, device: str | None) -> None:
     """What a worker process runs: tasks from the pipe, until it is killed or the other end is gone."""
-    os.environ["OMP_NUM_THREADS"] = str(setup.threads or 1)
     try:
         worker = Worker(setup, device)
         pipe.send(Ready())
