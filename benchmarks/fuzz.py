@@ -43,6 +43,7 @@ STUCK = 60
 """Seconds of one input after which a process that cannot be interrupted is ended."""
 ADDRESS_SPACE = 24 * 2**30
 """Of a process, so that a fault here does not take the machine."""
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 STARTS = 5
 """Most times that a process is started again after it died."""
 COUNTS = ("executions", "read", "refused", "faults")
@@ -102,17 +103,18 @@ class Guarded:
         self.numbers = dict(zip(COUNTS, struct.unpack("<4Q", counts[:32]), strict=True))
         self.written: list[str] = []
         self.armed = False
-        self.base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self.base = 0
 
     def arm(self) -> None:
         """Watch what is written from here on; imports, which come before, write caches of their own."""
-        self.base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self.base = _held("VmRSS")
         signal.signal(signal.SIGPROF, _too_slow)
         sys.addaudithook(self._heard)
 
     def __call__(self, data: bytes) -> None:
         """Read one input."""
         self.written.clear()
+        CLEAR.write_text("5")  # the peak begins anew
         self.armed = True
         begin = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, SECONDS, 1)  # again where a library has caught it
@@ -125,10 +127,8 @@ class Guarded:
             self.armed = False
         if (took := time.process_time() - begin) >= SECONDS:
             kind, said = "hang", f"{took:.1f} s of the processor; {kind}: {said}"
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if most - self.base > BYTES:
-            kind, said = "memory", f"{(most - self.base) / 2**30:.2f} GiB; {kind}: {said}"
-            Path("/proc/self/clear_refs").write_text("5")  # peak memory from here on
+        if (most := _held("VmHWM") - self.base) > BYTES:
+            kind, said = "memory", f"{most / 2**30:.2f} GiB; {kind}: {said}"
         if self.written:
             kind, said = "wrote", f"{self.written[:3]}; {kind}: {said}"
         self._count(kind if kind in COUNTS else "faults")
@@ -189,6 +189,12 @@ class Guarded:
     def _within(self, path: str, event: str) -> bool:
         own, path = str(self.folder), os.path.abspath(path)  # noqa: PTH100  # a name that need not exist
         return path.startswith(own + os.sep) and event != "os.symlink"
+
+
+def _held(field: str) -> int:
+    """Bytes of memory: ``VmRSS`` those held, ``VmHWM`` the most; ``ru_maxrss`` would begin with that of the parent."""
+    with STATUS.open() as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 def _too_slow(_signal: int, _frame: object) -> None:

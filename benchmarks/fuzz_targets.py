@@ -207,7 +207,7 @@ def _crash(data: bytes, folder: Path) -> None:
 
 def _eat(data: bytes, folder: Path) -> None:
     del data, folder
-    np.ones(2**31, np.uint8)
+    np.ones(5 * 2**28, np.uint8)
 
 
 def _lines_of_error(data: bytes, folder: Path) -> None:

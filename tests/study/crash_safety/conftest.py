@@ -19,6 +19,13 @@ from medsaliency.study.pipeline import run_study
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
+@pytest.fixture(autouse=True)
+def one_thread_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study in a process of its own trains as one does here: with as many threads, which its sums depend on."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+
+
 @pytest.fixture(scope="session")
 def runs() -> ModuleType:
     sys.path.insert(0, str(BENCHMARKS))

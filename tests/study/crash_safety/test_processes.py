@@ -185,7 +185,6 @@ def test_the_harness_kills_compares_and_writes_what_it_saw(tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "crash_safety.py", "--moments", "4", "--commands", "0", "--json", str(seen)],
         cwd=BENCHMARKS,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
