@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from medsaliency.statistics.bootstrap import Floats
-from medsaliency.statistics.performance import performance
+from medsaliency.statistics.performance import expected_calibration_error
 
 IMAGES = 20
 """Fewest validation images that a temperature is fitted to."""
@@ -112,8 +112,8 @@ def calibration(
         "images": len(evaluation),
         "log_loss_before": log_loss(probabilities, labels),
         "log_loss_after": log_loss(after, labels),
-        "error_before": performance(evaluation, classes, **how)["expected_calibration_error"],
-        "error_after": performance(scaled, classes, **how)["expected_calibration_error"],
+        "error_before": expected_calibration_error(evaluation, **how),
+        "error_after": expected_calibration_error(scaled, **how),
     }
 
 

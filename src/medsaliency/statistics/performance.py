@@ -23,8 +23,8 @@ BINS = 15
 """Equal-width bins of the confidence for the calibration error (Guo et al. 2017, arXiv:1706.04599)."""
 GROUPS = 300
 """Most jackknife values; with more patients these are left out in groups, see :func:`leave_one_out`."""
-CHUNK = 2**21
-"""Weights of images that are multiplied at a time (16 MB), so that many draws of many images fit into memory."""
+CHUNK = 2**18
+"""Weights of images that are multiplied at a time (2 MB), so that many draws of many images fit into memory."""
 
 
 def performance(
@@ -52,28 +52,10 @@ def performance(
         predicted), ``level``. An interval is NaN where its number is undefined without one of the patients, or of the
         groups of patients that stand for them where there are more than :data:`GROUPS`.
     """
-    label = predictions["label"].to_numpy()
-    predicted = predictions["predicted"].to_numpy()
+    label, predicted = (predictions[name].to_numpy() for name in ("label", "predicted"))
     probability = predictions[[f"p_{k}" for k in range(len(classes))]].to_numpy(dtype=np.float64)
-    patients, strata = predictions["patient"], label if stratified else None
     right = label == predicted
-    owner = Patients.of(patients, strata)
-    # The estimate itself is the draw in which every patient counts once.
-    every = np.ones((1, owner.count))
-    left = groups_left_out(owner, groups=GROUPS, rng=generator(seed, "jackknife"))
-    alone = np.full((draws, 1), np.nan)  # a single patient, who shows no spread
-    times = owner.draw(generator(seed, "bootstrap"), draws) if owner.count > 1 else alone
-    samples = every, times, left
-    # How much patients of unequal size count follows, for all numbers, from how alike they are in being right.
-    correlation = intraclass_correlation(right, patients)
-    quantile = float(widened_quantile(patients, level, correlation=correlation, strata=strata))
-
-    def interval(statistic: Callable[[Floats], Floats]) -> dict[str, float]:
-        estimate, drawn, jackknife = (_in_chunks(statistic, times, owner) for times in samples)
-        found = bca_interval(float(estimate[0]), drawn, jackknife, level, quantile=quantile)
-        return {"value": found.value, "low": found.low, "high": found.high}
-
-    confidence = probability[np.arange(len(label)), predicted]
+    interval = _intervals(predictions, seed, draws, level, stratified)
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion, (label, predicted), 1)
     return {
@@ -81,11 +63,51 @@ def performance(
         "patients": int(predictions["patient"].nunique()),
         "accuracy": interval(lambda weights: weights @ right / weights.sum(axis=1)),
         "macro_f1": interval(lambda weights: macro_f1(label, predicted, weights, len(classes))),
-        "expected_calibration_error": interval(lambda weights: calibration_error(confidence, right, weights)),
+        "expected_calibration_error": interval(partial(calibration_error, _confidence(predictions), right)),
         "auroc": {name: interval(partial(auroc, label == k, probability[:, k])) for k, name in enumerate(classes)},
         "confusion": confusion.tolist(),
         "level": level,
     }
+
+
+def expected_calibration_error(
+    predictions: pd.DataFrame, *, seed: int, draws: int = 2000, level: float = 0.95, stratified: bool = False
+) -> dict[str, float]:
+    """That of :func:`performance` by itself, with the same arguments: value, low, high."""
+    right = (predictions["label"] == predictions["predicted"]).to_numpy()
+    interval = _intervals(predictions, seed, draws, level, stratified)
+    return interval(partial(calibration_error, _confidence(predictions), right))
+
+
+def _intervals(
+    predictions: pd.DataFrame, seed: int, draws: int, level: float, stratified: bool
+) -> Callable[[Callable[[Floats], Floats]], dict[str, float]]:
+    """What gives a statistic of the images' weights, (B, n) to (B,), its interval over patients."""
+    label, patients = predictions["label"].to_numpy(), predictions["patient"]
+    strata = label if stratified else None
+    owner = Patients.of(patients, strata)
+    # The estimate itself is the draw in which every patient counts once.
+    every = np.ones((1, owner.count))
+    left = groups_left_out(owner, groups=GROUPS, rng=generator(seed, "jackknife"))
+    alone = np.full((draws, 1), np.nan)  # a single patient, who shows no spread
+    times = owner.draw(generator(seed, "bootstrap"), draws) if owner.count > 1 else alone
+    # How much patients of unequal size count follows, for all numbers, from how alike they are in being right.
+    correlation = intraclass_correlation(label == predictions["predicted"].to_numpy(), patients)
+    quantile = float(widened_quantile(patients, level, correlation=correlation, strata=strata))
+
+    def interval(statistic: Callable[[Floats], Floats]) -> dict[str, float]:
+        estimate, drawn, jackknife = (_in_chunks(statistic, each, owner) for each in (every, times, left))
+        found = bca_interval(float(estimate[0]), drawn, jackknife, level, quantile=quantile)
+        return {"value": found.value, "low": found.low, "high": found.high}
+
+    return interval
+
+
+def _confidence(predictions: pd.DataFrame) -> Floats:
+    """The probability of the predicted class, (n,)."""
+    classes = predictions.filter(regex=r"^p_\d+$").shape[1]
+    probability = predictions[[f"p_{k}" for k in range(classes)]].to_numpy(dtype=np.float64)
+    return np.asarray(probability[np.arange(len(predictions)), predictions["predicted"].to_numpy()])
 
 
 def _in_chunks(statistic: Callable[[Floats], Floats], times: Floats | Times, owner: Patients) -> Floats:

@@ -32,6 +32,8 @@ CODES = 256
 """Choices of several patients are kept in one byte."""
 AT_ONCE = 2**21
 """Statistics that are made at a time, 16 MiB or, with their squares, 32; for further ones choices are drawn again."""
+GROUPS = 64
+"""Groups of patients whose sums are tabulated at a time."""
 Counts = NDArray[np.int32]
 Choices = NDArray[np.integer]
 
@@ -81,7 +83,7 @@ class Exchangeable:
     def statistics(self, choices: Iterable[Choices], hypotheses: Sequence[int]) -> Floats:
         """Of some hypotheses (h,) under N choices, whose rows (G, N) come some at a time: (h, N)."""
         total, begin = np.zeros((len(hypotheses), 0)), 0
-        for rows in choices:
+        for rows in (part for some in choices for part in np.split(some, range(GROUPS, len(some), GROUPS))):
             tables = [self._table(hypothesis, slice(begin, begin + len(rows))) for hypothesis in hypotheses]
             if not begin:
                 total = np.zeros((len(hypotheses), rows.shape[1]), dtype=tables[0].dtype)

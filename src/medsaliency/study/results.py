@@ -42,6 +42,8 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of the tables that are joined; each has some of them, in this order."""
+ROW_GROUP = 2**22
+"""Bytes of a table that are written at a time: a row group of each shard would cost memory wherever it is read."""
 FIELDS = {
     "scores": ("sample", "patient", "label", "target", "method", "metric", "value", "reason"),
     "curves": ("sample", "patient", "method", "metric", "x", "y"),
@@ -104,15 +106,29 @@ def _added(found: pd.DataFrame | None, part: pd.DataFrame) -> pd.DataFrame | Non
 
 @contextmanager
 def _writer(store: Store, kind: str) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Write a table part by part; it appears whole, or not at all."""
+    """Write a table part by part, many in one row group; it appears whole, or not at all."""
     schema = pa.schema([SCHEMA.field(name) for name in FIELDS[kind]])
+    kept: list[pa.Table] = []
+    held = 0
     with beside(store.path / f"{kind}.parquet") as new, pq.ParquetWriter(new, schema) as writer:
 
+        def flush() -> None:
+            nonlocal held
+            if kept:
+                writer.write_table(pa.concat_tables(kept))
+            kept.clear()
+            held = 0
+
         def write(table: pd.DataFrame) -> None:
+            nonlocal held
             if len(table):
-                writer.write_table(pa.Table.from_pandas(table[list(FIELDS[kind])], schema, preserve_index=False))
+                kept.append(pa.Table.from_pandas(table[list(FIELDS[kind])], schema, preserve_index=False))
+                held += kept[-1].nbytes
+            if held >= ROW_GROUP:
+                flush()
 
         yield write
+        flush()
 
 
 def _ordered(table: pd.DataFrame, order: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
