@@ -198,8 +198,8 @@ class EvaluateSection(Section):
 
     metrics: Parameters = {"evidence_curves": {}, "pointing_game": {}, "lesion_auprc": {}}
     checks: Parameters = {}
-    random_draws: int = Field(5, ge=1)
-    repeats: int = Field(1, ge=1)
+    random_draws: int = Field(5, ge=1, le=1_000)
+    repeats: int = Field(1, ge=1, le=1_000)
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -221,10 +221,10 @@ class StatisticsSection(Section):
     measures of which is asked what they depend on.
     """
 
-    draws: int = Field(2000, ge=100)
+    draws: int = Field(2000, ge=100, le=100_000)
     level: float = Field(0.95, gt=0, lt=1)
     stratified: bool = False
-    permutations: int = Field(50_000, ge=100)
+    permutations: int = Field(50_000, ge=100, le=10_000_000)
     alpha: float = Field(0.05, gt=0, lt=1)
     power: float = Field(0.8, gt=0, lt=1)
     mixed_models: list[str] = ["evidence", "lesion_auprc"]
