@@ -31,6 +31,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 import killed_runs as runs
 from medsaliency.study.config import Study, load_study
@@ -265,15 +267,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="new folder for the runs; those that are not at fault are removed")
     given = parser.parse_args(arguments)
     commands = -(-given.moments // 10) if given.commands is None else given.commands
-    os.environ["OMP_NUM_THREADS"] = "1"
+    # The sums of a training depend on the threads, which are to be one in copies of this process and in commands.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    torch.set_num_threads(1)
     work = given.keep or Path(tempfile.mkdtemp(prefix="crash-safety-"))
     work.mkdir(parents=True, exist_ok=True)
     os.environ["MEDSALIENCY_CACHE"] = str(work / "cache")
     harness = Harness(work, given.seed)
     try:
-        harness.prepare()
-        harness.kill_commands(commands)
-        harness.kill_copies(given.moments - commands)
+        with threadpool_limits(1):
+            harness.prepare()
+            harness.kill_commands(commands)
+            harness.kill_copies(given.moments - commands)
     finally:
         if given.keep is None:
             shutil.rmtree(work)

@@ -9,8 +9,8 @@ from typing import Any
 Result = dict[str, Any]
 STREAMING = ("predicting", "explaining and evaluating", "joining the shards")
 """Stages whose work is done image by image."""
-WORKING = STREAMING[:2]
-"""Those that workers do, whom an engine coordinates."""
+WORKING = STREAMING[1:2]
+"""That in which an engine has nothing to do but to coordinate workers: the one before holds their start."""
 BEFORE = ("data", "predicting", "calibrating", "testing geometry", "tuning", *STREAMING[1:])
 """Stages before the statistics."""
 FLAT, MEMORY, RAY = 0.10, 0.10, 0.10
@@ -81,12 +81,13 @@ def goals(result: Result) -> list[Result]:
     """Every goal with what was found; ``met`` is None where it was not measured."""
     found = []
     runs = local(result)
-    for stage in STREAMING:
-        own = costs(runs, [stage])
+    whole = ("before the statistics", STREAMING)
+    for name, stages in (whole, *((each, (each,)) for each in STREAMING)):
+        own = costs(runs, stages)
         reference = own[max(own)]
         off = {n: cost / reference - 1 for n, cost in own.items()}
         worst = max(off, key=lambda n: abs(off[n]))
-        text = f"{stage}: an image costs the same at every number of images, within {FLAT:.0%}"
+        text = f"{name}: an image costs the same at every number of images, within {FLAT:.0%}"
         found.append(_goal(text, f"{off[worst]:+.1%} at {worst:,} images", abs(off[worst]) <= FLAT))
     for name in ("before the statistics", "of the whole study"):
         peaks = {n: _peak(runs, n, whole=name == "of the whole study") for n in (SMALL, LARGE)}
@@ -105,7 +106,7 @@ def goals(result: Result) -> list[Result]:
 
 
 def ray_overhead(result: Result) -> float | None:
-    """What Ray adds to what an image costs in the stages that workers do, at one worker; None where not measured."""
+    """What Ray adds to what an image costs where workers explain, at one worker; None where not measured."""
     images, methods = result["settings"]["axis"], result["settings"]["methods"]
     first = result["settings"]["start"]
     by_engine = {}

@@ -129,9 +129,8 @@ def _workers(result: Result) -> str:
         rows.append((engine, workers, *cells))
     head = ("engine", "workers", "ms/image", "images/s", "cluster, CPU s", "cluster, s", "peak of a worker, MiB")
     return (
-        f"## More workers\n\nPredicting, explaining and evaluating together, {axis:,} images. What a cluster takes to "
-        "be started is told by itself, and is no part of the cost of an image; images a second hold the start of the "
-        f"workers.\n\n{table(head, rows)}"
+        f"## More workers\n\nExplaining and evaluating, {axis:,} images: the workers are there by then. What a cluster "
+        f"takes to be started is told by itself.\n\n{table(head, rows)}"
     )
 
 
