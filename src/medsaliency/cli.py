@@ -165,16 +165,19 @@ def report(
 ) -> None:
     """Make a run's statistics and report again, from its tables and maps alone."""
     with loading():
-        from medsaliency.study.ledger import seal, unseal
+        from medsaliency.study.ledger import seal, sealed, unseal
         from medsaliency.study.lock import locked
         from medsaliency.study.networks import keep_networks
         from medsaliency.study.reporting import formats_of, write_report
         from medsaliency.study.results import write_statistics
         from medsaliency.study.store import Store
+        from medsaliency.study.verify import require_sound
 
     wanted = formats_of(formats)
     store = Store.open(run)
     with locked(run):
+        require_sound(store)
+        finished = sealed(store) is not None
         unseal(store)
         if others:
             keep_networks(store, others, bars)
@@ -184,7 +187,8 @@ def report(
         ]
         for finish in bars(steps, "statistics and report", len(steps)):
             finish(store)
-        seal(store)
+        if finished:  # else its tables may not be those of its shards
+            seal(store)
     for name in wanted:
         out.print(f"Report: {(run / f'report.{name}').resolve()}", soft_wrap=True)
     if figures:

@@ -18,6 +18,7 @@ from medsaliency.types import MedsaliencyError
 if TYPE_CHECKING:
     from medsaliency.study.config import Study
     from medsaliency.study.engines import Engine
+    from medsaliency.study.failures import Failure
     from medsaliency.study.store import Store
 
 Overrides = Annotated[
@@ -149,6 +150,7 @@ def train(
         from medsaliency.report.spreadsheet import csv_text
         from medsaliency.study.classifier import train_model
         from medsaliency.study.config import load_study
+        from medsaliency.study.failures import as_rows
         from medsaliency.study.reading import load_data
         from medsaliency.study.results import measure
         from medsaliency.study.store import write_text
@@ -158,7 +160,13 @@ def train(
     root = None if data_root is None else str(data_root.resolve())
     settings = load_study(config, overrides or [], **{"data.root": root, "seed": seed})
     dataset = load_data(settings)
-    tables = train_model(settings, dataset, output, bars)
+    failures: list[Failure] = []
+    tables = train_model(settings, dataset, output, bars, failures.append)
     print_accuracy(measure(settings, tables["predictions"], dataset.classes))
     write_text(output / "splits.csv", csv_text(split_table(dataset)))
     out.print(f"Checkpoint: {output}", soft_wrap=True)
+    failures += as_rows(tables["failures"])
+    for failure in failures:
+        out.print(f"failed: {failure}", highlight=False, markup=False, soft_wrap=True)
+    if failures:
+        sys.exit(FAILURES)

@@ -19,8 +19,9 @@ from medsaliency.model.training import Training
 from medsaliency.model.zoo import build
 from medsaliency.study import classifier, permuted_labels
 from medsaliency.study.config import Study, load_study
+from medsaliency.study.ledger import unseal
 from medsaliency.study.log import read
-from medsaliency.study.permuted_labels import permuted, recipe, train_on_permuted_labels
+from medsaliency.study.permuted_labels import permuted, prepared_as, recipe, train_on_permuted_labels
 from medsaliency.study.pipeline import run_study
 from medsaliency.study.reading import load_data, read_split, stack
 from medsaliency.study.results import report_contents
@@ -88,9 +89,11 @@ def test_the_network_knows_the_permuted_labels_by_heart_and_that_is_recorded(stu
     assert accuracy >= 0.95
     description = store.read_json("permuted/model.json")
     assert description["metrics"] == {"training_accuracy": accuracy}
-    assert description["trained_on"] == {"labels": "permuted", "images": len(images), "epochs": 50, "seed": 0}
+    trained_on = {"labels": "permuted", "images": len(images), "epochs": 50, "seed": 0, "permutation": 0}
+    assert description["trained_on"] == trained_on
     recorded = store.read_json("provenance.json")
-    assert recorded["permuted"] == {"training_accuracy": accuracy, "weights": checkpoint.fingerprint(network.module)}
+    weights, prepared = checkpoint.fingerprint(network.module), prepared_as(network)
+    assert recorded["permuted"] == {"training_accuracy": accuracy, "weights": weights, "preprocessing": prepared}
     assert recorded["permuted"]["weights"] != recorded["model"]["weights"]
     assert recorded["seconds"]["training on permuted labels"] > 0
     assert "accuracy on permuted labels" in (store.path / "report.html").read_text()
@@ -123,7 +126,8 @@ def test_a_study_that_goes_on_trains_nothing_again(
 def test_of_another_network_the_check_alone_is_made_again(study: Study, store: Store, tmp_path: Path) -> None:
     shutil.copytree(store.path, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/permuted")
-    other_network(tmp_path / "run/permuted")
+    other_network(tmp_path / "run/permuted", trained_on={"permutation": 0})
+    unseal(Store(tmp_path / "run"))  # as of a run that is not finished: else it would be damage
     before = store.read_table("scores.parquet").set_index(["sample", "method", "metric"])["value"]
     run = run_study(study, tmp_path / "run")
     after = run.read_table("scores.parquet").set_index(["sample", "method", "metric"])["value"]

@@ -19,6 +19,7 @@ from medsaliency.model.targets import Contrast, Probability, Target
 from medsaliency.model.tuning import Tuning, cache_folder
 from medsaliency.study import pipeline, shard
 from medsaliency.study.config import Study, load_study
+from medsaliency.study.ledger import unseal
 from medsaliency.study.pipeline import run_study
 from medsaliency.study.store import Store
 
@@ -69,6 +70,7 @@ def test_a_run_that_goes_on_runs_as_it_began(
     shutil.copytree(small_path, tmp_path / "run")
     begun = {**json.loads((tmp_path / "run/tuning.json").read_text()), "execution": asdict(Execution(5, "contiguous"))}
     (tmp_path / "run/tuning.json").write_text(json.dumps(begun))
+    unseal(Store(tmp_path / "run"))  # as of a run that is not finished: else it would be damage
     monkeypatch.setattr(pipeline, "tune", fails)
     store = run_study(small_study, tmp_path / "run")
     assert model_of(store)["execution"] == {**begun["execution"], "exact": False}

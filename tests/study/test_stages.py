@@ -13,7 +13,7 @@ from medsaliency.study.config import Study
 from medsaliency.study.failures import Failure, as_rows, failure_table
 from medsaliency.study.log import Log
 from medsaliency.study.predicting import BATCH, stamp
-from medsaliency.study.stages import Run, predicted
+from medsaliency.study.stages import Run, ask_again, predicted
 from medsaliency.study.store import Store
 from medsaliency.study.work import Lost, Outcome, Prediction, Setup, Task
 from medsaliency.types import silent
@@ -32,6 +32,9 @@ class Asked:
 
     def workers(self, tasks: int) -> int:
         return min(1, tasks)
+
+    def device(self, _: Study) -> str:
+        return "cpu"
 
     def run(self, _: Setup, tasks: Iterable[Task], count: int) -> Iterator[Outcome | Lost]:
         given = list(tasks)
@@ -70,7 +73,7 @@ def ask(tmp_path: Path, records: list[Record]) -> Iterator[object]:
 
         def ask(engine: Asked, basis: str = "basis") -> dict[str, pd.DataFrame]:
             run = Run(study, Store(tmp_path / "run"), engine, log, silent)
-            return predicted(run, Setup(study, "model"), records, EVALUATION, "predicting", basis)
+            return predicted(run, Setup(study, "model"), 1, records, EVALUATION, "predicting", basis)
 
         yield ask
 
@@ -120,3 +123,14 @@ def test_another_model_or_a_damaged_table_is_asked_again(ask, tmp_path: Path) ->
     damaged = Asked()
     ask(damaged, "another basis")
     assert len(damaged.batches) == 3
+
+
+def test_an_image_that_was_another_when_it_was_explained_is_asked_again(ask, tmp_path: Path, records) -> None:
+    ask(Asked())
+    ask_again(Store(tmp_path / "run"), EVALUATION, [records[BATCH + 1].id])
+    again = Asked()
+    ask(again)
+    assert [batch[0] for batch in again.batches] == [records[BATCH].id]
+    last = Asked()
+    ask(last)
+    assert last.batches == []

@@ -18,6 +18,7 @@ from torch import nn
 
 from medsaliency.data.untrusted import read_text, visible
 from medsaliency.model.adapters import ADAPTERS, Adapter, adapter_of
+from medsaliency.model.adapters.onnx_files import files_beside
 from medsaliency.model.classifier import Classifier, Output, Size
 from medsaliency.model.description import MOST_BYTES, Description, described
 from medsaliency.model.weights import fit, read_safetensors, read_state_dict, shapes, words_of
@@ -159,6 +160,18 @@ def _module(description: Description, folder: Path) -> nn.Module:
     return module
 
 
+def files_of(file: Path) -> list[Path]:
+    """The files of a checkpoint that is a file: its own, and those beside it that belong to it.
+
+    Raises:
+        MedsaliencyError: If one that it names is missing or lies elsewhere.
+    """
+    beside = [file.with_suffix(".json")] if file.with_suffix(".json").is_file() else []
+    if file.suffix == ".onnx":
+        beside += files_beside(file, file.read_bytes())
+    return [file, *beside]
+
+
 def metrics_of(place: Path | str) -> dict[str, Any]:
     """The performance that :func:`save` wrote into a checkpoint, or the one in a run's folder; empty where it was none.
 
@@ -166,6 +179,15 @@ def metrics_of(place: Path | str) -> dict[str, Any]:
         MedsaliencyError: If a file is missing or unreadable.
     """
     return {} if _adapter(place) is not None else _describe(_place(place)).metrics.model_dump(exclude_unset=True)
+
+
+def training_of(place: Path | str) -> dict[str, Any]:
+    """What :func:`save` was told of the training; empty where it was told nothing.
+
+    Raises:
+        MedsaliencyError: If a file is missing or unreadable.
+    """
+    return {} if _adapter(place) is not None else _describe(_place(place)).trained_on.model_dump(exclude_unset=True)
 
 
 def reading_of(place: Path | str) -> dict[str, Any]:

@@ -36,6 +36,12 @@ class MetricsSection(_Section):
     training_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
+class TrainedOnSection(_Section):
+    """What it was trained on, for the record; whether a study's labels were permuted by another seed is asked of it."""
+
+    permutation: int | None = None
+
+
 class ReadingSection(_Section):
     """How files were read, as :class:`~medsaliency.data.reading.Reading` has it, and how they were fitted."""
 
@@ -63,6 +69,7 @@ class Description(BaseModel):
     std: list[Positive]
     output: Output
     target_layer: str | None = None
+    trained_on: TrainedOnSection = TrainedOnSection()
     metrics: MetricsSection = MetricsSection()
     reading: ReadingSection = ReadingSection()
 

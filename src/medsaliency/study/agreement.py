@@ -22,7 +22,7 @@ from medsaliency.evaluation.check import mean_score
 from medsaliency.evaluation.own_baseline import PAIRS as IMAGE_PAIRS
 from medsaliency.report.wording import count
 from medsaliency.statistics.bootstrap import mean_interval
-from medsaliency.study.config import Study, load_study
+from medsaliency.study.config import Study, saved_study
 from medsaliency.study.maps import Maps
 from medsaliency.study.store import Store
 from medsaliency.types import BoolArray, FloatArray, MedsaliencyError, Score, Track, generator, silent
@@ -61,7 +61,7 @@ class Run:
             MedsaliencyError: If it is none.
         """
         store = Store.open(path)
-        study, maps = load_study(path / "study.yaml"), store.maps()
+        study, maps = saved_study(path), store.maps()
         names = maps.samples
         images = store.read_table("scores.parquet").drop_duplicates("sample").set_index("sample").loc[names]
         explained = [images["target"]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from medsaliency.attribution import make_method
@@ -96,8 +95,3 @@ def recipes(study: Study, permuted: str | None = None) -> dict[Cell, str]:
 def digest(content: Any) -> str:
     """SHA-256 of plain data."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def by_id(keys: Mapping[Cell, str]) -> dict[str, str]:
-    """Keys by the ids of cells, for JSON."""
-    return {cell.id: key for cell, key in keys.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +19,8 @@ from medsaliency.study import results
 from medsaliency.study.config import Study
 from medsaliency.study.failures import Failure, as_rows, failure_table
 from medsaliency.study.log import Log
-from medsaliency.study.permuted_labels import checks_of, record, train_on_permuted_labels
-from medsaliency.study.predicting import BATCH, Tables, joined, predict_batch, read_each
+from medsaliency.study.permuted_labels import checks_of, permutation_of, record, train_on_permuted_labels
+from medsaliency.study.predicting import BATCH, Tables, joined, predict_batch, read_each, stamp, stamped
 from medsaliency.study.reading import default_device
 from medsaliency.study.store import Store, plain
 from medsaliency.study.training_images import images_of
@@ -98,7 +99,8 @@ def _evaluate(study: Study, dataset: Dataset, classifier: Classifier, track: Tra
     parts = []
     for start in track(starts, "predicting", len(starts)):
         batch = records[start : start + BATCH]
-        parts.append(predict_batch(classifier, batch, *read_each(study, dataset, batch)))
+        stamps = {record.id: stamp(record) for record in batch}
+        parts.append(stamped(predict_batch(classifier, batch, *read_each(study, dataset, batch)), stamps))
     return joined(parts, records)
 
 
@@ -128,6 +130,7 @@ def classifier_of(
             noted.append(failure)
             store.write_table(UNTRAINED, failure_table(noted))
 
+        (store.path / UNTRAINED).unlink(missing_ok=True)  # of a training that was cut short
         with log.stage("training"):
             tables = train_model(study, dataset, Path(folder), track, note)
     elif given is None and store.has(UNTRAINED):
@@ -160,18 +163,29 @@ def _check_reading(study: Study, dataset: Dataset, folder: str) -> None:
 
 
 def permuted_of(
-    study: Study, dataset: Dataset, classifier: Classifier, store: Store, log: Log, track: Track
+    study: Study,
+    dataset: Dataset,
+    classifier: Classifier,
+    store: Store,
+    log: Log,
+    track: Track,
+    failed: Callable[[Failure], None] = lambda _: None,
 ) -> tuple[str | None, dict[str, Any] | None]:
     """Where the network trained on permuted labels is and what is recorded of it, where a check asks for one.
 
-    It is the one that is given, the one that the run has trained before, or a new one.
+    It is the one that is given, the one that the run has trained before on labels permuted by the same seed, or a new
+    one.
     """
     place = str(store.path / "permuted")
     given = study.evaluate.checks.get("data_randomization", {}).get("checkpoint")
     check = checks_of(study, given or place).get("data_randomization")
     if not isinstance(check, DataRandomization) or check.checkpoint is None:
         return None, None
+    if given is None and store.has("permuted") and permutation_of(place) != check.seed:
+        log.event("stale", what="the network trained on permuted labels")
+        shutil.rmtree(place)
     if given is None and not store.has("permuted"):
-        with log.stage("training on permuted labels"), images_of(study, dataset, TRAINING, store.path, track) as found:
+        every = images_of(study, dataset, TRAINING, store.path, track, failed)
+        with log.stage("training on permuted labels"), every as found:
             train_on_permuted_labels(study, classifier, check, *found, Path(place), track)
     return check.checkpoint, record(classifier, check.checkpoint)

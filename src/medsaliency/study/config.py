@@ -277,8 +277,8 @@ class Study(Section):
 
     @field_validator("device")
     @classmethod
-    def _present(cls, value: str | None) -> str | None:
-        if value is not None:
+    def _present(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and (info.context or {}).get("here", True):
             try:
                 torch.empty(0, device=value)
             except (RuntimeError, AssertionError) as error:
@@ -310,6 +310,23 @@ def load_study(path: Path | None, overrides: Sequence[str] = (), **values: Any) 
         MedsaliencyError: If the file is missing or no YAML as :func:`~medsaliency.data.untrusted.parse_yaml` takes it,
             is not a mapping, or a field is unknown (the nearest is named) or wrong.
     """
+    return _read(path, overrides, values, here=True)
+
+
+def saved_study(run: Path, **values: Any) -> Study:
+    """The configuration that a run has kept; its device need not be here.
+
+    Args:
+        run: Folder of the run.
+        values: As for :func:`load_study`.
+
+    Raises:
+        MedsaliencyError: As :func:`load_study`.
+    """
+    return _read(run / "study.yaml", (), values, here=False)
+
+
+def _read(path: Path | None, overrides: Sequence[str], values: Mapping[str, Any], *, here: bool) -> Study:
     name = str(path) if path else "study"
     settings: dict[str, Any] = {}
     if path is not None:
@@ -328,7 +345,7 @@ def load_study(path: Path | None, overrides: Sequence[str] = (), **values: Any) 
         if value is not None:
             _put(settings, key, value)
     try:
-        return Study.model_validate(settings)
+        return Study.model_validate(settings, context={"here": here})
     except ValidationError as error:
         raise MedsaliencyError(f"{name}: {_explain(error)}") from error
 

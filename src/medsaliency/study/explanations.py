@@ -19,7 +19,7 @@ from medsaliency.data.geometry import from_dict, to_native
 from medsaliency.data.reading import Reading
 from medsaliency.model.targets import Contrast, Logit, Probability
 from medsaliency.study.about import read_about
-from medsaliency.study.config import Study, load_study
+from medsaliency.study.config import Study, saved_study
 from medsaliency.study.reading import load_data
 from medsaliency.study.store import Store
 from medsaliency.types import FloatArray, Geometry, MedsaliencyError
@@ -134,7 +134,7 @@ def _of_run(path: Path, data_root: Path | None) -> list[Found]:
                 f"{path}: expected the folder of a finished study, {needed} is missing; run `medsaliency study`"
             )
     root: Any = {"data.root": None if data_root is None else str(data_root)}
-    study = load_study(path / "study.yaml", **root)
+    study = saved_study(path, **root)
     dataset = load_data(study)
     records = {record.id: record for record in dataset.records}
     provenance, geometries = store.read_json("provenance.json"), store.read_json("geometry.json")

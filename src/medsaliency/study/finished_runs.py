@@ -15,7 +15,7 @@ from medsaliency.attribution import CONTROLS
 from medsaliency.evaluation import make_metric
 from medsaliency.evaluation.checks import make_check
 from medsaliency.statistics.trust import combine
-from medsaliency.study.config import Study, load_study
+from medsaliency.study.config import Study, saved_study
 from medsaliency.study.results import measures_of
 from medsaliency.study.store import Store
 from medsaliency.types import Measure, MedsaliencyError
@@ -85,7 +85,7 @@ class Run:
                     f"{path}: expected the statistics of a finished study, statistics/{name} is missing; run "
                     f"`medsaliency report {path}`"
                 )
-        study = load_study(path / "study.yaml")
+        study = saved_study(path)
         trust = store.read_table("statistics/trust.parquet")
         measures = measures_of(study)
         origins = _origins(study)

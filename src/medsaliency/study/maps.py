@@ -54,6 +54,8 @@ class Maps:
 
     def image(self, place: int) -> FloatArray:
         """(C, H, W) or (C, D, H, W) float32 in [0, 1]; NaN where the image could not be read."""
+        if "image" not in self.group:  # none could be read
+            return np.full((1, 1, 1), np.nan, dtype=np.float32)
         found: FloatArray = self._read("image", place)
         return found
 
@@ -74,12 +76,20 @@ class Maps:
         return found
 
     def maps(self, method: str, start: int, stop: int) -> FloatArray:
-        """Those of several images (N, ...), as :meth:`map` gives each; those of one shard come from one file."""
+        """Those of several images (N, ...), as :meth:`map` gives each; those of one shard come from one file.
+
+        All are NaN of a method of which nothing could be made.
+        """
+        if f"maps/{method}" not in self.group:
+            rest = self._array("image").shape[2:] if "image" in self.group else (1, 1)
+            return np.full((stop - start, *rest), np.nan, dtype=np.float32)
         kept = self._read(f"maps/{method}", slice(start, stop))
         return kept if kept.dtype == np.float32 else unpack(kept, self._read(f"scales/{method}", slice(start, stop)))
 
     def lesions(self, start: int, stop: int) -> list[BoolArray | None]:
         """Those of several images, as :meth:`lesion` gives each."""
+        if "lesion" not in self.group:  # no image could be explained
+            return [None] * (stop - start)
         has = self._read("has_lesion", slice(start, stop))
         found = self._read("lesion", slice(start, stop))
         return [own if known else None for own, known in zip(found, has, strict=True)]
@@ -175,10 +185,14 @@ def mend(folder: Path, spoiled: Iterable[str] = ()) -> None:
         folder: Of the run.
         spoiled: Files, relative to the run.
     """
-    root = folder / NAME
-    for path in sorted(root.rglob("zarr.json")):
-        if path.is_file() and (path.relative_to(folder).as_posix() in set(spoiled) or not _is_json(path)):
-            shutil.rmtree(path.parent)
+    root, bad = folder / NAME, set(spoiled)
+    levels = ("", "*/", "*/*/")
+    described = {path for level in levels for path in root.glob(f"{level}zarr.json")}
+    described |= {path.parent / "zarr.json" for level in levels for path in root.glob(f"{level}c")}
+    described |= {folder / name for name in bad if name.endswith("/zarr.json")}
+    for path in sorted(described):
+        if path.relative_to(folder).as_posix() in bad or not _is_json(path):
+            shutil.rmtree(path.parent, ignore_errors=not path.parent.is_dir())
     if root.is_dir() and not (root / "zarr.json").is_file():
         shutil.rmtree(root)
 
@@ -186,7 +200,7 @@ def mend(folder: Path, spoiled: Iterable[str] = ()) -> None:
 def _is_json(path: Path) -> bool:
     try:
         return isinstance(json.loads(path.read_bytes()), dict)
-    except ValueError:
+    except (ValueError, FileNotFoundError):
         return False
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from medsaliency.model.optional import optional
-from medsaliency.study.config import load_study
+from medsaliency.study.config import saved_study
 from medsaliency.study.log import NAME as LOG
 from medsaliency.study.log import Log
 from medsaliency.study.results import without_places
@@ -75,7 +75,7 @@ def log_study(store: Store, uri: str, experiment: str) -> str:
 
 
 def _log(store: Store, client: Any, experiment: str, folder: str) -> str:
-    study = load_study(store.path / "study.yaml")
+    study = saved_study(store.path)
     provenance = store.read_json("provenance.json")
     config = without_places(study.model_dump(mode="json"))
     parameters = _parameters(config)

@@ -19,6 +19,7 @@ from medsaliency.model import checkpoint
 from medsaliency.model.classifier import Classifier
 from medsaliency.model.training import Training, train
 from medsaliency.model.zoo import build
+from medsaliency.study.cells import digest
 from medsaliency.study.config import Study
 from medsaliency.types import Track, generator, silent
 
@@ -106,6 +107,7 @@ def train_on_permuted_labels(
     history = train(network, images, taught, images[watched], taught[watched], recipe(study), track, name)
     accuracy = float((network.logits(images).argmax(dim=1).cpu() == taught).float().mean())
     trained_on = {"labels": "permuted", "images": len(images), "epochs": len(history), "seed": study.training_seed}
+    trained_on["permutation"] = check.seed
     checkpoint.save(
         network,
         folder,
@@ -115,8 +117,13 @@ def train_on_permuted_labels(
     )
 
 
+def permutation_of(folder: str) -> int | None:
+    """The seed of the check for which a network was trained; None where that is not known."""
+    return checkpoint.training_of(folder).get("permutation")
+
+
 def record(classifier: Classifier, folder: str) -> dict[str, Any]:
-    """For provenance: how much of the permuted labels the network knows (None where unknown), and its weights.
+    """For provenance: how much of the permuted labels the network knows (None where unknown), and which one it is.
 
     Raises:
         MedsaliencyError: If it cannot be read or does not fit the classifier.
@@ -125,4 +132,11 @@ def record(classifier: Classifier, folder: str) -> dict[str, Any]:
     return {
         "training_accuracy": checkpoint.metrics_of(folder).get("training_accuracy"),
         "weights": checkpoint.fingerprint(network.module),
+        "preprocessing": prepared_as(network),
     }
+
+
+def prepared_as(classifier: Classifier) -> str:
+    """Key of what is done to images before a network, and to its logits after it: its weights do not tell."""
+    of_pixels = [values.flatten().tolist() for values in (classifier.mean, classifier.std)]
+    return digest([*of_pixels, classifier.output, classifier.channels, classifier.size, classifier.known_target_layer])

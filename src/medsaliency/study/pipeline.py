@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -29,11 +30,13 @@ from medsaliency.study.engines import Engine
 from medsaliency.study.engines.local import Local
 from medsaliency.study.explaining import select, targets_of
 from medsaliency.study.failures import Failure, as_rows, failure_table
+from medsaliency.study.inference import NETWORKS, RETRAINED
 from medsaliency.study.ledger import keep_basis, seal, spoiled, unseal, write_plan
 from medsaliency.study.lock import locked
 from medsaliency.study.log import Log
 from medsaliency.study.maps import NAME as MAPS
 from medsaliency.study.maps import mend
+from medsaliency.study.permuted_labels import prepared_as
 from medsaliency.study.predicting import Tables, read_each
 from medsaliency.study.profiling import Trace
 from medsaliency.study.provenance import describe, fingerprint_of
@@ -45,6 +48,9 @@ from medsaliency.study.stages import Explained, Run, explain, keep_predictions, 
 from medsaliency.study.store import Store, beside
 from medsaliency.study.work import Setup
 from medsaliency.types import Geometry, MedsaliencyError, Sample, Track, silent
+
+KEPT = ("model", "permuted", "tuning.json", NETWORKS, RETRAINED)
+"""Products that a run that goes on uses as they are."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -113,7 +119,7 @@ def _run(run: Run) -> None:
     evaluation, validation = dataset.of(EVALUATION), dataset.of(VALIDATION)
     shards = len(range(0, min(study.explain.images, len(evaluation)), study.explain.batch_size))
     log.start(study.seed, run.engine.name, run.engine.workers(shards))
-    mend(store.path, [name for name in spoiled(store) if name.startswith(f"{MAPS}/")])
+    _remove_spoiled(store, log)
     unseal(store)
     store.adopt(study)
     example = _first(study, dataset, evaluation)  # before training, which a wrong setting would waste
@@ -124,12 +130,20 @@ def _run(run: Run) -> None:
         checkpoint.load(given)
     classifier, place, tables = classifier_of(study, dataset, store, log, track, run.failed)
     weights = fingerprint(classifier.module)
-    basis = {"medsaliency": version("medsaliency"), "data": fingerprint_of(dataset), "weights": weights}
+    basis = {
+        "medsaliency": version("medsaliency"),
+        "torch": version("torch"),
+        "device": run.engine.device(study),
+        "data": fingerprint_of(dataset),
+        "weights": weights,
+        "preprocessing": prepared_as(classifier),
+    }
     keep_basis(store, basis)
-    permuted, known_of_permuted = permuted_of(study, dataset, classifier, store, log, track)
+    permuted, known_of_permuted = permuted_of(study, dataset, classifier, store, log, track, run.failed)
     setup = Setup(study, place, permuted, strict=run.strict, profile=log.trace is not None)
     with log.stage("predicting"):
-        found = _predictions(run, setup, evaluation, EVALUATION, "predicting", digest(basis), tables)
+        classes = len(dataset.classes)
+        found = _predictions(run, setup, classes, evaluation, EVALUATION, "predicting", digest(basis), tables)
     predictions = found["predictions"]
     if not len(predictions):
         raise MedsaliencyError(
@@ -137,7 +151,8 @@ def _run(run: Run) -> None:
         )
     store.write_table("predictions.parquet", predictions)
     with log.stage("calibrating"):
-        seen = _predictions(run, setup, validation, VALIDATION, "predicting validation images", digest(basis))
+        name = "predicting validation images"
+        seen = _predictions(run, setup, classes, validation, VALIDATION, name, digest(basis))
     store.write_table("validation.parquet", seen["predictions"])
     images = found["images"].set_index("sample")
     chosen = select([r for r in evaluation if r.id in images.index], study.explain.images, study.seed)
@@ -149,7 +164,7 @@ def _run(run: Run) -> None:
     provenance = describe(study, dataset, classifier, digests, example.image, tuned, known_of_permuted)
     explained = Explained(chosen, targets_of(study, chosen, predictions), list(digests.values()))
     rests_on = {**basis, "seed": study.seed, "maps": study.explain.maps, "execution": asdict(classifier.execution)}
-    of_permuted = None if known_of_permuted is None else str(known_of_permuted["weights"])
+    of_permuted = None if known_of_permuted is None else digest(known_of_permuted)
     plan = explained.plan(rests_on, recipes(study, of_permuted), study.explain.batch_size)
     write_plan(store, plan)
     with log.stage("explaining and evaluating"):
@@ -170,6 +185,17 @@ def _run(run: Run) -> None:
         with log.stage(finish.__name__.replace("_", " ")):
             finish(store)
     seal(store)
+
+
+def _remove_spoiled(store: Store, log: Log) -> None:
+    """Take out what is no longer as a finished run has written it, and is not made from the rest in any case."""
+    names = spoiled(store)
+    for name in names:
+        log.event("damaged", file=name)
+    mend(store.path, [name for name in names if name.startswith(f"{MAPS}/")])
+    for part in {name.split("/")[0] for name in names} & set(KEPT):
+        path = store.path / part
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _first(study: Study, dataset: Dataset, records: Sequence[Record]) -> Sample:
@@ -206,6 +232,7 @@ def _tell_failures(run: Run, dataset: Dataset) -> None:
 def _predictions(
     run: Run,
     setup: Setup,
+    classes: int,
     records: Sequence[Record],
     split: str,
     name: str,
@@ -215,7 +242,7 @@ def _predictions(
     """What the model says of a split, which may be given; what failed is noted."""
     if tables is not None:
         keep_predictions(run.store, tables, split, basis)
-    found = predicted(run, setup, records, split, name, basis) if tables is None else tables
+    found = predicted(run, setup, classes, records, split, name, basis) if tables is None else tables
     for failure in as_rows(found["failures"]):
         run.failed(failure)
     return found
@@ -247,7 +274,11 @@ def _execution(
     study: Study, dataset: Dataset, classifier: Classifier, explained: Sequence[Record], store: Store
 ) -> dict[str, Any] | None:
     """Set how the model runs, as this run did before or as a measurement finds, and return what was measured."""
-    found = store.read_json("tuning.json") if store.has("tuning.json") else None
+    found = store.read_json("tuning.json") if store.has("tuning.json") and study.explain.tune else None
+    if found is not None and found["exact"] != study.explain.exact:
+        found = None
+    if found is None:
+        (store.path / "tuning.json").unlink(missing_ok=True)
     if found is None and study.explain.tune:
         samples, _ = read_each(study, dataset, explained[: max(BATCH_SIZES)])
         images, _ = stack([sample for sample in samples if sample is not None])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset, Record
 from medsaliency.data.geometry import to_dict
+from medsaliency.data.itk_headers import read_header
 from medsaliency.model.classifier import Classifier
 from medsaliency.study.config import Study
 from medsaliency.study.failures import Failure, failure_table, reason_of
 from medsaliency.study.reading import predict
-from medsaliency.types import Sample
+from medsaliency.types import MedsaliencyError, Sample
 
 BATCH = 32
 """Images in one task. It is the same everywhere, so that the numbers are."""
@@ -24,11 +26,22 @@ STAGES = {TRAINING: "training", VALIDATION: "calibrating", EVALUATION: "predicti
 Tables = dict[str, pd.DataFrame]
 
 
-def read_each(study: Study, dataset: Dataset, records: Sequence[Record]) -> tuple[list[Sample | None], dict[int, str]]:
-    """Read images; one that cannot be read is None, with the reason by its place."""
+def read_each(
+    study: Study, dataset: Dataset, records: Sequence[Record], given_up: Callable[[], bool] = lambda: False
+) -> tuple[list[Sample | None], dict[int, str]]:
+    """Read images; one that cannot be read is None, with the reason by its place.
+
+    Args:
+        study: How they are read.
+        dataset: Where from.
+        records: Which.
+        given_up: Asked before each image whether nobody waits for it any more; the rest is then left unread.
+    """
     samples: list[Sample | None] = []
     unread: dict[int, str] = {}
     for place, record in enumerate(records):
+        if given_up():
+            break
         try:
             samples.append(dataset.sample(record, study.data.size, study.data.channels, study.data.fit))
         except Exception as error:  # noqa: BLE001  # told of the image: the rest of the study goes on
@@ -44,7 +57,7 @@ def predict_batch(
 
     Returns:
         ``predictions``: columns sample, patient, label, predicted (class indices) and p_0 ... p_{K-1}; ``images``:
-        columns sample, sha256 (of what the model and the metrics see of it), stamp (of its files) and geometry (JSON);
+        columns sample, sha256 (of what the model and the metrics see of it) and geometry (JSON);
         ``failures``: of images that could not be read or put before the model. One row an image each.
     """
     why = dict(unread)
@@ -60,14 +73,30 @@ def predict_batch(
         predictions = pd.concat(alone or [predict(classifier, [])], ignore_index=True)
     images = pd.DataFrame(
         [
-            (record.id, sample_digest(sample), stamp(record), json.dumps(to_dict(sample.geometry)))
+            (record.id, sample_digest(sample), json.dumps(to_dict(sample.geometry)))
             for place, (record, sample) in enumerate(zip(records, samples, strict=True))
             if sample is not None and place not in why
         ],
-        columns=["sample", "sha256", "stamp", "geometry"],
+        columns=["sample", "sha256", "geometry"],
     )
     failures = [_failure(records[place], why[place]) for place in sorted(why)]
     return {"predictions": predictions, "images": images, "failures": failure_table(failures)}
+
+
+def stamped(tables: Mapping[str, pd.DataFrame], stamps: Mapping[str, str]) -> Tables:
+    """The tables of a batch, with the ``stamp`` that each of its images had before it was read."""
+    images = tables["images"]
+    return {**tables, "images": images.assign(stamp=images["sample"].map(dict(stamps)))}
+
+
+def none_of(records: Sequence[Record], classes: int, reason: str) -> Tables:
+    """The tables of a batch of which the model said nothing, as its worker ended."""
+    of_classes = [f"p_{k}" for k in range(classes)]
+    return {
+        "predictions": pd.DataFrame(columns=["sample", "patient", "label", "predicted", *of_classes]),
+        "images": pd.DataFrame(columns=["sample", "sha256", "geometry"]),
+        "failures": failure_table([_failure(record, reason, "worker") for record in records]),
+    }
 
 
 def joined(parts: Iterable[Tables], records: Sequence[Record]) -> Tables:
@@ -93,19 +122,31 @@ def sample_digest(sample: Sample) -> str:
 
 
 def stamp(record: Record) -> str:
-    """Size and time of change of an image's files and its mask's, by which a changed file is noticed unread.
+    """Size and time of change of an image's files and its mask's, and its boxes: by it a change is noticed unread.
 
     Empty for a made image, and ``missing`` where a file is.
     """
-    parts = []
+    parts = [repr(record.boxes)] if record.boxes else []
     for path in (*record.files, *([] if record.mask is None else [record.mask])):
         try:
-            found = path.stat()
+            for file in (path, *_voxels_of(path)):
+                found = file.stat()
+                parts.append(f"{found.st_size}:{found.st_mtime_ns}")
         except OSError:
             return "missing"
-        parts.append(f"{found.st_size}:{found.st_mtime_ns}")
     return " ".join(parts)
 
 
-def _failure(record: Record, reason: str) -> Failure:
-    return Failure(STAGES[record.split or EVALUATION], record.id, "image", "", "", reason)
+def _voxels_of(path: Path) -> list[Path]:
+    """The file that has the voxels of a header that is a file of its own."""
+    if path.suffix.lower() not in (".mhd", ".nhdr"):
+        return []
+    try:
+        data = read_header(path, path.name)[1].data
+    except MedsaliencyError:  # told when the image is read
+        return []
+    return [data] if data != path else []
+
+
+def _failure(record: Record, reason: str, kind: str = "image") -> Failure:
+    return Failure(STAGES[record.split or EVALUATION], record.id, kind, "", "", reason)

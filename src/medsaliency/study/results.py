@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from medsaliency.statistics.curves import aggregate
 from medsaliency.statistics.performance import performance
 from medsaliency.statistics.tuned_overlap import OVERLAPS, tuned_overlap
 from medsaliency.study.cases import cases_of
-from medsaliency.study.config import Study, load_study
+from medsaliency.study.config import Study, saved_study
 from medsaliency.study.failures import Failure, as_rows, failure_table
 from medsaliency.study.inference import read_inference, write_inference
 from medsaliency.study.ledger import Plan
@@ -42,6 +43,8 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of the tables that are joined; each has some of them, in this order."""
+TIMINGS = ["kind", "name", "images", "seconds", "peak_bytes"]
+"""Columns of what methods, metrics and checks took."""
 ROW_GROUP = 2**22
 """Bytes of a table that are written at a time: a row group of each shard would cost memory wherever it is read."""
 FIELDS = {
@@ -76,10 +79,12 @@ def gather(store: Store, study: Study, plan: Plan) -> list[Failure]:
         writers = {kind: stack.enter_context(_writer(store, kind)) for kind in FIELDS}
         # Asked of all shards at once, and so only where there is something to be tuned.
         tuned = _by_shard(_tuned(store, study, plan), plan) if set(OVERLAPS) & set(order["metric"]) else {}
-        timings: pd.DataFrame | None = None
+        timings: dict[tuple[str, str], list[float]] = {}
         for number, parts in enumerate(tables_of(store, plan, *FIELDS, "timings", "failures")):
             scores, curves, repeats, draws, took, failed = parts
-            timings = _added(timings, took)
+            for kind, name, images, seconds, peak in took[TIMINGS].itertuples(index=False, name=None):
+                total = timings.setdefault((kind, name), [0, 0.0, float("nan")])
+                total[:] = total[0] + images, total[1] + seconds, np.fmax(total[2], peak)
             failures += as_rows(failed)
             own = [table for table in (scores, tuned.get(number)) if table is not None and len(table)]
             scores = pd.concat(own, ignore_index=True) if own else scores
@@ -91,17 +96,12 @@ def gather(store: Store, study: Study, plan: Plan) -> list[Failure]:
             joined["draws"] = _again(again[again["method"] == RANDOM], draws, "draw")
             for kind, table in joined.items():
                 writers[kind](table)
-    store.write_table("timings.parquet", pd.DataFrame() if timings is None else timings)
+    rows = [
+        (*named, int(images), seconds, peak if np.isnan(peak) else int(peak))
+        for named, (images, seconds, peak) in timings.items()
+    ]
+    store.write_table("timings.parquet", pd.DataFrame(rows, columns=TIMINGS))
     return failures
-
-
-def _added(found: pd.DataFrame | None, part: pd.DataFrame) -> pd.DataFrame | None:
-    """What each method, metric and check took, with what they took in one more shard."""
-    if not len(part):
-        return found
-    total = {"images": ("images", "sum"), "seconds": ("seconds", "sum"), "peak_bytes": ("peak_bytes", "max")}
-    both = part if found is None else pd.concat([found, part], ignore_index=True)
-    return both.groupby(["kind", "name"], sort=False, as_index=False).agg(**total)
 
 
 @contextmanager
@@ -132,6 +132,8 @@ def _writer(store: Store, kind: str) -> Iterator[Callable[[pd.DataFrame], None]]
 
 
 def _ordered(table: pd.DataFrame, order: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    if not len(table):
+        return table
     keys = pd.DataFrame({column: table[column].map(places) for column, places in order.items()})
     return table.loc[keys.sort_values(list(order), kind="stable").index].reset_index(drop=True)
 
@@ -150,7 +152,7 @@ def _by_shard(table: pd.DataFrame, plan: Plan) -> dict[int, pd.DataFrame]:
 
 def write_statistics(store: Store) -> None:
     """Make the tables in ``statistics/`` from the scores and curves."""
-    study = load_study(store.path / "study.yaml")
+    study = saved_study(store.path)
     scores = store.read_table("scores.parquet")
     classes = store.read_json("provenance.json")["data"]["classes"]
     store.write_json("statistics/performance.json", measure(study, store.read_table("predictions.parquet"), classes))
@@ -228,7 +230,7 @@ def _tuned(store: Store, study: Study, plan: Plan) -> pd.DataFrame:
 
 def report_contents(store: Store, cases: int | None = None) -> Contents:
     """Collect what the report shows from the run folder, with so many cases at most or as many as the study asks."""
-    study = load_study(store.path / "study.yaml")
+    study = saved_study(store.path)
     provenance = store.read_json("provenance.json")
     return Contents(
         title=study.name,

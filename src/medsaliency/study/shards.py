@@ -142,11 +142,13 @@ def keep(store: Store, study: Study, maps: Maps, plan: Plan, work: Work, task: E
             files[tables[kind]] = known
     cells = {**({} if old is None else old.cells), **{name: plan.cells[name] for name in made}}
     failed = set(parts["failures"]["cell"])
+    if "" in failed:  # of an image or a worker: nothing that was asked for now
+        failed |= made
     entry = Entry(
         number,
         plan.bases[number],
         {name: cells[name] for name in plan.cells if name in cells},
-        list(cells if "" in failed else [name for name in plan.cells if name in failed]),
+        [name for name in plan.cells if name in failed],
         files,
         tables,
     )
@@ -180,14 +182,18 @@ def tidy(store: Store, study: Study, plan: Plan, maps: Maps) -> None:
 def tables_of(store: Store, plan: Plan, *kinds: str) -> Iterator[tuple[pd.DataFrame, ...]]:
     """The rows of some kinds of tables, shard by shard, without those that the study no longer asks for."""
     wanted = {*plan.cells, ""}
+    nothing = {kind: pd.DataFrame(columns=list(TABLES[kind][1:])) for kind in kinds}
+
+    def table_of(entry: Entry, kind: str) -> pd.DataFrame:
+        if kind not in entry.tables:
+            return nothing[kind]
+        table = store.read_table(entry.tables[kind])
+        known = table["cell"].isin(wanted)
+        return (table if known.all() else table[known].reset_index(drop=True))[list(TABLES[kind][1:])]
+
     for number in range(len(plan.bases)):
         entry = read_entry(store, number)
-        names = {} if entry is None else entry.tables
-        tables = (
-            store.read_table(names[kind]) if kind in names else pd.DataFrame(columns=list(TABLES[kind]))
-            for kind in kinds
-        )
-        yield tuple(table[table["cell"].isin(wanted)].drop(columns="cell").reset_index(drop=True) for table in tables)
+        yield tuple(nothing[kind] if entry is None else table_of(entry, kind) for kind in kinds)
 
 
 def _in_order(plan: Plan, names: Iterable[str]) -> tuple[Cell, ...]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-
-import pandas as pd
 
 from medsaliency.data.dataset import EVALUATION, Record
 from medsaliency.model.classifier import Classifier
@@ -15,14 +13,15 @@ from medsaliency.study.cells import Cell, digest
 from medsaliency.study.config import Study
 from medsaliency.study.engines import Engine
 from medsaliency.study.estimate import Progressed, Step, estimated
-from medsaliency.study.failures import Failure, failure_table
+from medsaliency.study.failures import Failure
 from medsaliency.study.ledger import Plan, damaged, file_hash
 from medsaliency.study.log import Log
 from medsaliency.study.permuted_labels import checks_of
-from medsaliency.study.predicting import BATCH, STAGES, Tables, joined, stamp
+from medsaliency.study.predicting import BATCH, Tables, joined, none_of, stamp, stamped
+from medsaliency.study.shard import STAGE
 from medsaliency.study.shards import Work, keep, look, lost_outcome, task_of
 from medsaliency.study.store import Store, write_bytes
-from medsaliency.study.work import Explanation, Lost, Outcome, Prediction, Setup
+from medsaliency.study.work import CHANGED, Explanation, Outcome, Prediction, Setup
 from medsaliency.types import MedsaliencyError, Track
 
 
@@ -55,7 +54,9 @@ class Run:
         self.failures.append(failure)
 
 
-def predicted(run: Run, setup: Setup, records: Sequence[Record], split: str, name: str, basis: str) -> Tables:
+def predicted(
+    run: Run, setup: Setup, classes: int, records: Sequence[Record], split: str, name: str, basis: str
+) -> Tables:
     """What the model says of a split, as :func:`medsaliency.study.predicting.predict_batch` gives it.
 
     A batch of which all is kept, and whose images' files are as they were, is not asked again.
@@ -63,15 +64,18 @@ def predicted(run: Run, setup: Setup, records: Sequence[Record], split: str, nam
     Args:
         run: The study.
         setup: Of its workers.
+        classes: How many the model knows.
         records: The images.
         split: Which they are of.
         name: What the progress is of.
         basis: Key of the model and the data; what was kept under another is not believed.
     """
     kept = kept_predictions(run.store, split, basis)
-    stamps = {} if kept is None else dict(zip(kept["images"]["sample"], kept["images"]["stamp"], strict=True))
+    known = {} if kept is None else dict(zip(kept["images"]["sample"], kept["images"]["stamp"], strict=True))
+    # Here, and before they are read: another machine may have another copy, and a file may change meanwhile.
+    stamps = {record.id: stamp(record) for record in records}
     batches = [tuple(records[start : start + BATCH]) for start in range(0, len(records), BATCH)]
-    fresh = [batch for batch in batches if any(stamps.get(record.id) != stamp(record) for record in batch)]
+    fresh = [batch for batch in batches if any(known.get(record.id) != stamps[record.id] for record in batch)]
     parts: list[Tables] = []
     if kept is not None:
         again = {record.id for batch in fresh for record in batch}
@@ -81,7 +85,8 @@ def predicted(run: Run, setup: Setup, records: Sequence[Record], split: str, nam
         tasks = (Prediction(number, batch) for number, batch in enumerate(fresh))
         for found in run.engine.run(setup, tasks, len(fresh)):
             if not isinstance(found, Step):
-                parts.append(dict(found.tables) if isinstance(found, Outcome) else _none_of(found))
+                lost = None if isinstance(found, Outcome) else none_of(found.task.records, classes, found.reason)
+                parts.append(stamped(found.tables if isinstance(found, Outcome) else lost or {}, stamps))
                 yield len(parts)
 
     for _ in run.track(arriving(), name, len(fresh)):
@@ -90,15 +95,6 @@ def predicted(run: Run, setup: Setup, records: Sequence[Record], split: str, nam
     if fresh:
         keep_predictions(run.store, tables, split, basis)
     return tables
-
-
-def _none_of(lost: Lost) -> Tables:
-    rows = [
-        Failure(STAGES[record.split or EVALUATION], record.id, "worker", "", "", lost.reason)
-        for record in lost.task.records
-    ]
-    none = pd.DataFrame({"sample": []})
-    return {"predictions": none, "images": none, "failures": failure_table(rows)}
 
 
 def keep_predictions(store: Store, tables: Tables, split: str, basis: str) -> None:
@@ -121,6 +117,16 @@ def kept_predictions(store: Store, split: str, basis: str) -> Tables | None:
     except (MedsaliencyError, KeyError):  # damaged itself: the model is asked again
         return None
     return {kind: store.read_table(_part(split, kind)) for kind in ("predictions", "images", "failures")}
+
+
+def ask_again(store: Store, split: str, samples: Iterable[str]) -> None:
+    """Have a run that goes on put these images before the model again, since they are not those that it has seen."""
+    known = store.read_json(f"ledger/{split}.json")
+    images = store.read_table(_part(split, "images"))
+    images.loc[images["sample"].isin(list(samples)), "stamp"] = CHANGED
+    store.write_table(_part(split, "images"), images)
+    files = {**known["files"], _part(split, "images"): file_hash(store.path / _part(split, "images"))}
+    store.write_json(f"ledger/{split}.json", {**known, "files": files})
 
 
 def _part(split: str, kind: str) -> str:
@@ -212,10 +218,15 @@ def explain(run: Run, setup: Setup, classifier: Classifier, explained: Explained
             if isinstance(found, Outcome):
                 _keep_profile(run, found)
             else:
+                if run.strict:
+                    run.failed(Failure(STAGE, task.records[0].id, "worker", "", "", found.reason))
                 checks = checks_of(study, None)  # of whose parameters nothing is asked here
                 found = lost_outcome(study, classifier, checks, task, found.reason)
                 yield from found.steps
             keep(store, study, maps, plan, needed[number], task, found)
+            failures = found.tables["failures"]
+            if changed := failures.loc[failures["reason"] == CHANGED, "sample"].tolist():
+                ask_again(store, EVALUATION, changed)
             run.log.event(
                 "shard",
                 number=number,

@@ -17,7 +17,7 @@ import pandas as pd
 
 from medsaliency.data.untrusted import parse_json
 from medsaliency.report.spreadsheet import csv_text
-from medsaliency.study.config import Study, dump_study, load_study
+from medsaliency.study.config import Study, dump_study, saved_study
 from medsaliency.study.lock import locked
 from medsaliency.study.maps import NAME, Maps
 from medsaliency.types import MedsaliencyError
@@ -99,7 +99,7 @@ class Store:
         if not own.is_file():
             return []
         elsewhere: dict[str, Any] = {"data.root": study.data.root, "device": study.device}
-        saved = load_study(own, **elsewhere)
+        saved = saved_study(self.path, **elsewhere)
         return _differences(saved.model_dump(mode="json"), study.model_dump(mode="json"))
 
     def made(self) -> bool:

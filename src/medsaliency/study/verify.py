@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsaliency.data.dataset import EVALUATION, VALIDATION
-from medsaliency.study.ledger import FOLDER, PRODUCTS, damaged, name_of, read_entry, read_plan, sealed
+from medsaliency.study.ledger import FOLDER, PRODUCTS, damaged, name_of, read_entry, read_plan, sealed, spoiled
 from medsaliency.study.store import Store
 from medsaliency.types import MedsaliencyError, Track, silent
+
+MADE_AGAIN = ("statistics/", "report.", "figures/", "tables/", "cases.csv")
+"""Products that `medsaliency report` writes."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,21 @@ def verify(path: Path, track: Track = silent) -> Verdict:
     files += len(others)
     total = len(plan.bases) * len(plan.cells)
     return Verdict(len(plan.bases), complete, total, missing, failed, files, tuple(bad), products is not None)
+
+
+def require_sound(store: Store) -> None:
+    """See that what statistics and report are made from is as a finished run has written it.
+
+    Raises:
+        MedsaliencyError: If it is not.
+    """
+    bad = [name for name in spoiled(store) if not name.startswith(MADE_AGAIN)]
+    if bad:
+        raise MedsaliencyError(
+            f"{store.path / bad[0]}: expected it as it was written, it is damaged or missing"
+            + (f", as are {len(bad) - 1} others" if len(bad) > 1 else "")
+            + "; run `medsaliency study` again, which makes anew what is damaged"
+        )
 
 
 def _answers(store: Store, bad: list[str]) -> dict[str, str]:

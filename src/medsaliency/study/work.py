@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import nullcontext
@@ -42,8 +43,8 @@ class Packed:
     """The files of a checkpoint, to be sent elsewhere.
 
     Args:
-        files: Content by path relative to the checkpoint's folder; one file without a folder has the path ``name``.
-        name: Of the folder or file.
+        files: Content by path, relative to the folder in which the checkpoint lies.
+        name: The checkpoint's own path there, of a folder or a file.
     """
 
     files: Mapping[str, bytes]
@@ -53,18 +54,17 @@ class Packed:
     def of(cls, place: str) -> Packed:
         """Read what lies at ``place``."""
         path = Path(place)
-        if not path.is_dir():
-            return cls({path.name: path.read_bytes()}, path.name)
-        inner = path / "model" if (path / "model").is_dir() else path
-        files = sorted(file for file in inner.rglob("*") if file.is_file())
-        return cls({file.relative_to(inner).as_posix(): file.read_bytes() for file in files}, inner.name)
+        if path.is_dir():
+            inner = path / "model" if (path / "model").is_dir() else path
+            files = sorted(file for file in inner.rglob("*") if file.is_file())
+        else:
+            inner, files = path, checkpoint.files_of(path)
+        return cls({file.relative_to(inner.parent).as_posix(): file.read_bytes() for file in files}, inner.name)
 
     def unpack(self, folder: Path) -> str:
         """Write them below ``folder``, and return the place of the checkpoint."""
-        single = set(self.files) == {self.name}
-        root = folder if single else folder / self.name
         for name, content in self.files.items():
-            file = root / name
+            file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         return str(folder / self.name)
@@ -195,6 +195,7 @@ class Worker:
             torch.set_num_threads(setup.threads)
         self.setup = setup
         self._first = True
+        self._given_up = threading.Event()
         place = self._unpacked(setup.model, "model")
         self.permuted = None if setup.permuted is None else self._unpacked(setup.permuted, "permuted")
         study = setup.study
@@ -210,7 +211,11 @@ class Worker:
 
     def read(self, task: Task) -> Read:
         """Read a task's images. It may run in another thread while the model works."""
-        return read_each(self.setup.study, self.dataset, task.records)
+        return read_each(self.setup.study, self.dataset, task.records, self._given_up.is_set)
+
+    def give_up(self, over: bool = True) -> None:
+        """Let :meth:`read`, which runs in another thread, end after the image that it reads; or let it read again."""
+        (self._given_up.set if over else self._given_up.clear)()
 
     def work(self, task: Task, read: Read) -> Iterator[Step | Outcome]:
         """Do a task.

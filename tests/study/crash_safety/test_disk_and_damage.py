@@ -116,7 +116,7 @@ def test_damage_is_found_named_and_mended(
     assert said.count("damaged or missing: ") == len(spoiled)
     run_study(study, folder)
     damaged = {event["file"] for event in read(folder / "log.jsonl") if event["event"] == "damaged"}
-    assert damaged == {name for name in spoiled if name not in (TABLES, "scores.parquet")}
+    assert damaged == set(spoiled)
     assert runs.differences(undisturbed, folder) == []
 
 

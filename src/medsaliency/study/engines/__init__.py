@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
 
+from medsaliency.study.config import Study
 from medsaliency.study.estimate import Step
 from medsaliency.study.work import Lost, Outcome, Setup, Task
 
@@ -28,6 +29,9 @@ class Engine(Protocol):
 
     def workers(self, tasks: int) -> int:
         """How many of so many tasks are done at a time."""
+
+    def device(self, study: Study) -> str:
+        """The kind of device on which a study's models run: "cuda" or "cpu", on which the last digits depend."""
 
     def run(self, setup: Setup, tasks: Iterable[Task], count: int) -> Iterator[Found]:
         """Have tasks done.

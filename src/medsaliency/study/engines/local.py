@@ -8,8 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
+from medsaliency.study.config import Study
 from medsaliency.study.engines import Found
 from medsaliency.study.engines.processes import Crew
+from medsaliency.study.reading import default_device
 from medsaliency.study.work import Read, Setup, Task, Worker
 
 ON_A_GPU = 2
@@ -37,6 +39,10 @@ class Local:
         """As many as there are tasks, up to the limit."""
         return max(1, min(tasks, self.limit if self.limit is not None else _room()))
 
+    def device(self, study: Study) -> str:
+        """The kind of device on which models run."""
+        return torch.device(study.device or default_device()).type
+
     def run(self, setup: Setup, tasks: Iterable[Task], count: int) -> Iterator[Found]:
         """Have tasks done (see :meth:`medsaliency.study.engines.Engine.run`)."""
         if count == 0:
@@ -62,6 +68,7 @@ class Local:
         if self._worker is None or self._worker[0] is not setup:
             self._worker = setup, Worker(setup)
         worker = self._worker[1]
+        worker.give_up(False)
         pool = ThreadPoolExecutor(1)
         try:
             task = next(tasks, None)
@@ -73,6 +80,7 @@ class Local:
                 yield from worker.work(task, read)
                 task = following
         finally:
+            worker.give_up()  # Python waits for threads before it ends
             pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from medsaliency.study.config import Study
 from medsaliency.study.engines import AHEAD, TRIES, Found
 from medsaliency.study.engines.actor import Actor, versions
 from medsaliency.study.engines.processes import Refused
@@ -101,6 +102,16 @@ class Ray:
         nodes = _nodes()
         return max(1, min(tasks, self._most(nodes, share(nodes, gpus=_has_gpus(nodes), limit=self.limit))))
 
+    def device(self, study: Study) -> str:
+        """The kind of device on which models run: GPUs where the cluster has any."""
+        self._start()
+        wanted = study.device
+        if _has_gpus(_nodes()) and (wanted is None or wanted.startswith("cuda")):
+            return "cuda"
+        if wanted is not None and wanted.startswith("cuda"):
+            raise MedsaliencyError(f"device {wanted}: expected a GPU, the Ray cluster has none; set device to cpu")
+        return "cpu" if wanted is None else wanted.partition(":")[0]
+
     def run(self, setup: Setup, tasks: Iterable[Task], count: int) -> Iterator[Found]:
         """Have tasks done (see :meth:`medsaliency.study.engines.Engine.run`). Steps come with their outcome."""
         if count == 0:
@@ -179,12 +190,7 @@ class Ray:
 
     def _take(self, setup: Setup) -> None:
         """Put what workers are made from into the object store, once for all of them."""
-        nodes = _nodes()
-        device = setup.study.device
-        gpus = _has_gpus(nodes) and (device is None or device.startswith("cuda"))
-        if device is not None and device.startswith("cuda") and not gpus:
-            raise MedsaliencyError(f"device {device}: expected a GPU, the Ray cluster has none; set device to cpu")
-        self._share = share(nodes, gpus=gpus, limit=self.limit)
+        self._share = share(_nodes(), gpus=self.device(setup.study) == "cuda", limit=self.limit)
         self._setup = setup
         self._stored = ray.put(pickle.dumps(replace(setup.packed(), threads=max(1, self._share.cpus))))
 
