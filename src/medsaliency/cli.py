@@ -179,16 +179,18 @@ def report(
         require_sound(store)
         finished = sealed(store) is not None
         unseal(store)
-        if others:
-            keep_networks(store, others, bars)
-        steps: list[Callable[[Store], object]] = [
-            write_statistics,
-            partial(write_report, formats=wanted, cases=cases, figures=figures),
-        ]
-        for finish in bars(steps, "statistics and report", len(steps)):
-            finish(store)
-        if finished:  # else its tables may not be those of its shards
-            seal(store)
+        try:
+            if others:
+                keep_networks(store, others, bars)
+            steps: list[Callable[[Store], object]] = [
+                write_statistics,
+                partial(write_report, formats=wanted, cases=cases, figures=figures),
+            ]
+            for finish in bars(steps, "statistics and report", len(steps)):
+                finish(store)
+        finally:
+            if finished:  # else its tables may not be those of its shards; each file is written whole, or not at all
+                seal(store)
     for name in wanted:
         out.print(f"Report: {(run / f'report.{name}').resolve()}", soft_wrap=True)
     if figures:

@@ -14,10 +14,11 @@ import pytest
 
 from medsaliency import cli
 from medsaliency.data.dataset import EVALUATION, TRAINING, VALIDATION, Dataset, Record
+from medsaliency.model import checkpoint
 from medsaliency.report.contents import nothing
 from medsaliency.study import classifier as training
-from medsaliency.study import pipeline
-from medsaliency.study.classifier import UNTRAINED
+from medsaliency.study import pipeline, usage
+from medsaliency.study.classifier import LEFT_OUT
 from medsaliency.study.config import load_study
 from medsaliency.study.engines import Found
 from medsaliency.study.engines.local import Local
@@ -222,9 +223,9 @@ def test_what_a_run_would_go_on_with_is_not_believed_when_damaged(run: Run, name
     assert (store.path / "scores.parquet").read_bytes() == before
 
 
-def cli_report(store: Store) -> int:
+def cli_report(store: Store, *more: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["medsaliency", "report", str(store.path), "--no-figures"])
+        patch.setattr("sys.argv", ["medsaliency", "report", str(store.path), *(more or ("--no-figures",))])
         try:
             cli.main()
         except SystemExit as end:
@@ -249,6 +250,83 @@ def test_a_report_does_not_say_that_a_run_is_whole_that_is_not(run: Run) -> None
     assert not verify(store.path).whole
 
 
+def test_a_report_that_fails_leaves_a_finished_run_finished(run: Run, tmp_path: Path) -> None:
+    store = run()
+    assert cli_report(store, "--with", str(tmp_path / "nowhere")) == 2
+    assert verify(store.path).whole
+
+
+def test_a_damaged_figure_is_not_taken_for_whole(run: Run) -> None:
+    store = run()
+    assert cli_report(store, "--figures") == 0
+    figure = sorted((store.path / "figures").glob("*.svg"))[0]
+    whole = figure.read_bytes()
+    figure.write_bytes(whole[:-1])
+    run()
+    assert verify(store.path).whole
+    assert not figure.exists()
+    assert cli_report(store, "--figures") == 0
+    assert figure.exists()
+
+
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_damaged_images_whose_worker_is_lost_are_still_damaged(run: Run, how: str) -> None:
+    store = run()
+    image = store.path / "maps.zarr" / "image" / "c" / "1" / "0" / "0" / "0"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-1]) if how == "cut" else image.unlink()
+    run(engine=Losing(lambda task: isinstance(task, Explanation)))
+    run()
+    assert image.read_bytes() == whole
+    assert verify(store.path).whole
+
+
+def test_maps_of_other_settings_are_not_taken_for_those_that_a_lost_worker_did_not_make(run: Run) -> None:
+    def losing() -> Losing:
+        return Losing(lambda task: isinstance(task, Explanation))
+
+    store = run()
+    assert np.isfinite(store.maps().map("gradient", 0)).all()
+    run("explain.methods={gradient: {sign: absolute}, edge: {}, random: {}}", engine=losing())
+    assert np.isnan(store.maps().map("gradient", 0)).all()
+    assert np.isfinite(store.maps().map("edge", 0)).all()
+    run("explain.target=label", engine=losing())
+    assert np.isnan(store.maps().map("edge", 0)).all()
+
+
+def test_what_failed_of_a_method_is_forgotten_with_it(run: Run) -> None:
+    store = run()
+    losing = Losing(lambda task: isinstance(task, Explanation))
+    run("explain.methods=[gradient, edge, random, center_gaussian]", engine=losing)
+    assert len(store.read_table("failures.parquet"))
+    run()
+    assert store.read_table("failures.parquet").empty
+    assert shards(store) == []
+
+
+def test_an_image_that_the_permuted_network_was_not_taught_is_told_every_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = Dataset.sample
+
+    def broken(dataset: Dataset, record: Record, *given: object) -> object:
+        if record.id == dataset.of(TRAINING)[0].id:
+            raise OSError("torn")
+        return sample(dataset, record, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Dataset, "sample", broken)
+    for _ in range(2):
+        failures = run("evaluate.checks={data_randomization: {}}").read_table("failures.parquet")
+        assert failures[["stage", "kind"]].to_numpy().tolist() == [["training", "image"]]
+
+
+def test_a_study_where_the_system_does_not_tell_of_memory(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "STATUS", Path("nowhere"))
+    timings = run().read_table("timings.parquet")
+    assert timings["peak_bytes"].isna().all()
+    assert (timings["images"] > 0).all()
+
+
 def test_a_report_is_not_made_from_damaged_scores(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     store = run()
     table = store.read_table("scores.parquet")
@@ -258,15 +336,20 @@ def test_a_report_is_not_made_from_damaged_scores(run: Run, capsys: pytest.Captu
     assert not verify(store.path).whole
 
 
-def test_a_checkpoint_that_is_a_file_is_sent_with_what_belongs_to_it(tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_a_file_is_sent_with_what_belongs_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("here")
+    (tmp_path / "here" / "net.data").write_bytes(b"weights")
+    monkeypatch.setattr(checkpoint, "files_beside", lambda path, _: [path.parent.resolve() / "net.data"])
     (tmp_path / "here" / "net.onnx").write_bytes(b"")
     (tmp_path / "here" / "net.json").write_text("{}")
     (tmp_path / "here" / "else.json").write_text("{}")
-    packed = Packed.of(str(tmp_path / "here" / "net.onnx"))
+    packed = Packed.of(str(tmp_path / "link" / "net.onnx"))
     place = Path(packed.unpack(tmp_path / "there"))
     assert place.name == "net.onnx"
-    assert sorted(path.name for path in place.parent.iterdir()) == ["net.json", "net.onnx"]
+    assert sorted(path.name for path in place.parent.iterdir()) == ["net.data", "net.json", "net.onnx"]
 
 
 def test_what_failed_in_a_training_that_was_cut_short_is_not_told_of_the_next(
@@ -288,7 +371,7 @@ def test_what_failed_in_a_training_that_was_cut_short_is_not_told_of_the_next(
         torn.setattr(training, "train", stop)
         with pytest.raises(pipeline.Stopped):
             run_study(study, tmp_path / "run")
-    assert (tmp_path / "run" / UNTRAINED).is_file()
+    assert (tmp_path / "run" / LEFT_OUT["model"]).is_file()
     for _ in range(2):
         assert run_study(study, tmp_path / "run").read_table("failures.parquet").empty
 

@@ -168,7 +168,8 @@ def files_of(file: Path) -> list[Path]:
     """
     beside = [file.with_suffix(".json")] if file.with_suffix(".json").is_file() else []
     if file.suffix == ".onnx":
-        beside += files_beside(file, file.read_bytes())
+        home = file.parent.resolve()
+        beside += [file.parent / found.relative_to(home) for found in files_beside(file, file.read_bytes())]
     return [file, *beside]
 
 

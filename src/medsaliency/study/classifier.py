@@ -26,8 +26,11 @@ from medsaliency.study.store import Store, plain
 from medsaliency.study.training_images import images_of
 from medsaliency.types import MedsaliencyError, Track, silent
 
-UNTRAINED = "predictions/training-failures.parquet"
-"""Images that were left out of training."""
+LEFT_OUT = {
+    "model": "predictions/training-failures.parquet",
+    "permuted": "predictions/permuted-failures.parquet",
+}
+"""Images that were left out of the training of a network, which a run that goes on does not do again."""
 
 
 def train_model(
@@ -122,20 +125,10 @@ def classifier_of(
     given = study.model.checkpoint
     folder = given or str(store.path / "model")
     if given is None and not Path(folder).exists():
-        noted: list[Failure] = []
-
-        def note(failure: Failure) -> None:
-            """Keep what failed in training, which a run that goes on does not do again."""
-            failed(failure)
-            noted.append(failure)
-            store.write_table(UNTRAINED, failure_table(noted))
-
-        (store.path / UNTRAINED).unlink(missing_ok=True)  # of a training that was cut short
         with log.stage("training"):
-            tables = train_model(study, dataset, Path(folder), track, note)
-    elif given is None and store.has(UNTRAINED):
-        for failure in as_rows(store.read_table(UNTRAINED)):
-            failed(failure)
+            tables = train_model(study, dataset, Path(folder), track, _noting(store, "model", failed))
+    elif given is None:
+        _tell(store, "model", failed)
     classifier = checkpoint.load(folder, device=study.device or default_device())
     wanted = (dataset.classes, study.data.channels)
     if (classifier.classes, classifier.channels) != wanted or classifier.size not in (None, study.data.size):
@@ -148,6 +141,26 @@ def classifier_of(
     if study.model.target_layer is not None:
         classifier.use_layer(study.model.target_layer)
     return classifier, folder, tables
+
+
+def _noting(store: Store, network: str, failed: Callable[[Failure], None]) -> Callable[[Failure], None]:
+    """Tells of what fails in a training, and keeps it; what one that was cut short has kept is forgotten."""
+    (store.path / LEFT_OUT[network]).unlink(missing_ok=True)
+    noted: list[Failure] = []
+
+    def note(failure: Failure) -> None:
+        failed(failure)
+        noted.append(failure)
+        store.write_table(LEFT_OUT[network], failure_table(noted))
+
+    return note
+
+
+def _tell(store: Store, network: str, failed: Callable[[Failure], None]) -> None:
+    """Tell of what failed in the training of a network that is there."""
+    if store.has(LEFT_OUT[network]):
+        for failure in as_rows(store.read_table(LEFT_OUT[network])):
+            failed(failure)
 
 
 def _check_reading(study: Study, dataset: Dataset, folder: str) -> None:
@@ -184,8 +197,10 @@ def permuted_of(
     if given is None and store.has("permuted") and permutation_of(place) != check.seed:
         log.event("stale", what="the network trained on permuted labels")
         shutil.rmtree(place)
-    if given is None and not store.has("permuted"):
-        every = images_of(study, dataset, TRAINING, store.path, track, failed)
+    if given is None and store.has("permuted"):
+        _tell(store, "permuted", failed)
+    elif given is None:
+        every = images_of(study, dataset, TRAINING, store.path, track, _noting(store, "permuted", failed))
         with log.stage("training on permuted labels"), every as found:
             train_on_permuted_labels(study, classifier, check, *found, Path(place), track)
     return check.checkpoint, record(classifier, check.checkpoint)

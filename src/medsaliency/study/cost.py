@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from medsaliency.study.usage import CLEAR, forget, resident
+from medsaliency.study.usage import CLEAR, forget, give_back, resident
 
 
 @dataclass
@@ -53,7 +52,7 @@ def _begin(device: torch.device) -> int | None:
         return torch.cuda.memory_allocated(device)
     if device.type != "cpu" or not CLEAR.exists():
         return None
-    _give_back()
+    give_back()  # what the allocator keeps would hide a peak that fits into it
     forget()
     return resident("VmRSS")
 
@@ -62,10 +61,3 @@ def _peak(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resident("VmHWM") if device.type == "cpu" else None
-
-
-def _give_back() -> None:
-    """Return freed memory to the system; what the allocator keeps would hide a peak that fits into it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
-    if trim is not None:
-        trim(0)

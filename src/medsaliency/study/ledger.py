@@ -149,7 +149,8 @@ def keep_basis(store: Store, basis: Mapping[str, str]) -> None:
     """Write down what all shards rest on, or see that it has not changed.
 
     Raises:
-        MedsaliencyError: If the version of this software, the data or the weights of the model are others.
+        MedsaliencyError: If the version of this software or of PyTorch, the kind of device, the data, or the weights or
+            preprocessing of the model are others.
     """
     if not store.has(BASIS):
         store.write_json(BASIS, basis)

@@ -158,6 +158,13 @@ class Maps:
         halves, scales = pack(maps)
         return [self.keep(f"maps/{method}", start, halves), self.keep(f"scales/{method}", start, scales)]
 
+    def forget(self, method: str, start: int) -> None:
+        """Remove a method's maps of the shard that begins at image ``start``: they are then NaN."""
+        for name in (f"maps/{method}", f"scales/{method}"):
+            if name in self.group:
+                place = self.file(name, start, self.batch, self._array(name).ndim - 1)
+                (self.folder / place).unlink(missing_ok=True)
+
     @staticmethod
     def file(name: str, start: int, batch: int, axes: int) -> str:
         """The file, relative to the run, that holds an array's values of the shard that begins at ``start``."""

@@ -24,7 +24,7 @@ from medsaliency.model.execution import Execution
 from medsaliency.model.tuning import BATCH_SIZES, cache_folder, tune
 from medsaliency.study import results
 from medsaliency.study.cells import digest, recipes
-from medsaliency.study.classifier import classifier_of, permuted_of
+from medsaliency.study.classifier import LEFT_OUT, classifier_of, permuted_of
 from medsaliency.study.config import Study
 from medsaliency.study.engines import Engine
 from medsaliency.study.engines.local import Local
@@ -46,6 +46,8 @@ from medsaliency.study.shards import tidy
 from medsaliency.study.shortcut import MARKER, compare_without_marker, keep_markers, planted
 from medsaliency.study.stages import Explained, Run, explain, keep_predictions, predicted
 from medsaliency.study.store import Store, beside
+from medsaliency.study.usage import give_back
+from medsaliency.study.verify import MADE_AGAIN
 from medsaliency.study.work import Setup
 from medsaliency.types import Geometry, MedsaliencyError, Sample, Track, silent
 
@@ -182,6 +184,7 @@ def _run(run: Run) -> None:
     store.write_json("provenance.json", {**provenance, "geometry": tested, "seconds": log.seconds})
     last: list[Callable[[Store], Any]] = [results.write_statistics, write_report]
     for finish in track(last, "statistics and report", len(last)):
+        give_back()  # what was freed is of other sizes than what is asked for next
         with log.stage(finish.__name__.replace("_", " ")):
             finish(store)
     seal(store)
@@ -193,8 +196,10 @@ def _remove_spoiled(store: Store, log: Log) -> None:
     for name in names:
         log.event("damaged", file=name)
     mend(store.path, [name for name in names if name.startswith(f"{MAPS}/")])
-    for part in {name.split("/")[0] for name in names} & set(KEPT):
-        path = store.path / part
+    parts = {name.split("/")[0] for name in names} & set(KEPT)
+    parts |= {network for network, left_out in LEFT_OUT.items() if left_out in names}
+    for name in (*parts, *(name for name in names if name.startswith(MADE_AGAIN))):
+        path = store.path / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

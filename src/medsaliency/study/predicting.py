@@ -138,8 +138,8 @@ def stamp(record: Record) -> str:
 
 
 def _voxels_of(path: Path) -> list[Path]:
-    """The file that has the voxels of a header that is a file of its own."""
-    if path.suffix.lower() not in (".mhd", ".nhdr"):
+    """The file that has the voxels, where a header names another."""
+    if path.suffix.lower() not in (".mhd", ".nhdr", ".mha", ".nrrd"):
         return []
     try:
         data = read_header(path, path.name)[1].data

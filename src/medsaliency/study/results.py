@@ -84,7 +84,8 @@ def gather(store: Store, study: Study, plan: Plan) -> list[Failure]:
             scores, curves, repeats, draws, took, failed = parts
             for kind, name, images, seconds, peak in took[TIMINGS].itertuples(index=False, name=None):
                 total = timings.setdefault((kind, name), [0, 0.0, float("nan")])
-                total[:] = total[0] + images, total[1] + seconds, np.fmax(total[2], peak)
+                known = float("nan") if peak is None else peak  # where the system does not tell
+                total[:] = total[0] + images, total[1] + seconds, np.fmax(total[2], known)
             failures += as_rows(failed)
             own = [table for table in (scores, tuned.get(number)) if table is not None and len(table)]
             scores = pd.concat(own, ignore_index=True) if own else scores

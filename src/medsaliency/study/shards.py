@@ -125,10 +125,15 @@ def keep(store: Store, study: Study, maps: Maps, plan: Plan, work: Work, task: E
     ]
     for method, own in outcome.maps.items():
         written += maps.keep_map(method, start, own, study.explain.maps)
+    # What lies there of a method that was asked for and not made is of other settings.
+    unmade = {cell.name for cell in task.cells if cell.kind == "method"} - set(outcome.maps)
+    for method in unmade:
+        maps.forget(method, start)
     files = {name: str(file_hash(store.path / name)) for name in written}
     made = {cell.id for cell in task.cells}
     if old is not None:
-        of_maps = {name: known for name, known in old.files.items() if name.startswith(f"{NAME}/")}
+        kept = (name for name in old.files if name.startswith(f"{NAME}/") and _method_of(name) not in unmade)
+        of_maps = {name: old.files[name] for name in kept}
         files = {**of_maps, **files}
     tables: dict[str, str] = {}
     parts: dict[str, pd.DataFrame] = {}
@@ -142,8 +147,8 @@ def keep(store: Store, study: Study, maps: Maps, plan: Plan, work: Work, task: E
             files[tables[kind]] = known
     cells = {**({} if old is None else old.cells), **{name: plan.cells[name] for name in made}}
     failed = set(parts["failures"]["cell"])
-    if "" in failed:  # of an image or a worker: nothing that was asked for now
-        failed |= made
+    if "" in failed:  # of an image or a worker: nothing that was asked for now, be it the images alone
+        failed |= made or set(cells)
     entry = Entry(
         number,
         plan.bases[number],
@@ -181,13 +186,14 @@ def tidy(store: Store, study: Study, plan: Plan, maps: Maps) -> None:
 
 def tables_of(store: Store, plan: Plan, *kinds: str) -> Iterator[tuple[pd.DataFrame, ...]]:
     """The rows of some kinds of tables, shard by shard, without those that the study no longer asks for."""
-    wanted = {*plan.cells, ""}
     nothing = {kind: pd.DataFrame(columns=list(TABLES[kind][1:])) for kind in kinds}
 
     def table_of(entry: Entry, kind: str) -> pd.DataFrame:
         if kind not in entry.tables:
             return nothing[kind]
         table = store.read_table(entry.tables[kind])
+        # What failed of an image or a worker is of those parts in which something failed, while these are asked for.
+        wanted = {*plan.cells, ""} if set(entry.failed) & set(plan.cells) else set(plan.cells)
         known = table["cell"].isin(wanted)
         return (table if known.all() else table[known].reset_index(drop=True))[list(TABLES[kind][1:])]
 

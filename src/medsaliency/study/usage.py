@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 
 STATUS, CLEAR, PROCESSES = Path("/proc/self/status"), Path("/proc/self/clear_refs"), Path("/proc")
+MEMORY = Path("/proc/meminfo")
 RESET_PEAK = "5"
 """What, written to ``clear_refs``, makes Linux forget the peak of the resident memory."""
 
@@ -66,12 +68,32 @@ def forget() -> None:
             torch.cuda.reset_peak_memory_stats(gpu)
 
 
+def give_back() -> None:
+    """Return freed memory, which allocators keep for the next that ask for some, to the system."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if trim is not None:
+        trim(0)
+
+
 def resident(field: str) -> int | None:
     """Bytes of resident memory: ``VmRSS`` those held now, ``VmHWM`` the most; None where the system does not tell."""
     for line in STATUS.read_text().splitlines() if STATUS.exists() else ():
         name, _, rest = line.partition(":")
         if name == field:
             return int(rest.split()[0]) * 1024
+    return None
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available() -> int | None:
+    """Bytes that new processes can have without others being moved to disk; None where the system does not tell."""
+    for line in MEMORY.read_text().splitlines() if MEMORY.exists() else ():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
     return None
 
 

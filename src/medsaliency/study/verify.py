@@ -105,7 +105,7 @@ def require_sound(store: Store) -> None:
         raise MedsaliencyError(
             f"{store.path / bad[0]}: expected it as it was written, it is damaged or missing"
             + (f", as are {len(bad) - 1} others" if len(bad) > 1 else "")
-            + "; run `medsaliency study` again, which makes anew what is damaged"
+            + "; run `medsaliency study` again, which makes anew what is damaged (but what `report --with` has added)"
         )
 
 

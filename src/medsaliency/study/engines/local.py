@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ from medsaliency.study.config import Study
 from medsaliency.study.engines import Found
 from medsaliency.study.engines.processes import Crew
 from medsaliency.study.reading import default_device
+from medsaliency.study.usage import available, cores
 from medsaliency.study.work import Read, Setup, Task, Worker
 
 ON_A_GPU = 2
@@ -88,6 +88,5 @@ def _room() -> int:
     """How many workers this machine has cores, GPUs and memory for."""
     if torch.cuda.is_available():
         return ON_A_GPU * torch.cuda.device_count()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(cores, free // BYTES))
+    free = available()
+    return cores() if free is None else max(1, min(cores(), free // BYTES))

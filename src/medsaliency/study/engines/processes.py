@@ -22,6 +22,7 @@ import torch
 from medsaliency.study.engines import AHEAD, TRIES, Found
 from medsaliency.study.engines.waiting import Waiting
 from medsaliency.study.starting import start
+from medsaliency.study.usage import cores
 from medsaliency.study.work import Lost, Outcome, Read, Setup, Task, Worker
 from medsaliency.types import MedsaliencyError
 
@@ -110,8 +111,7 @@ class Crew:
         ours, theirs = context.Pipe()
         devices = torch.cuda.device_count()
         device = f"cuda:{number % devices}" if devices and self._setup.study.device in (None, "cuda") else None
-        cores = os.cpu_count() or 1
-        setup = replace(self._setup, threads=max(1, cores // self.size))
+        setup = replace(self._setup, threads=max(1, cores() // self.size))
         packed = pickle.dumps((setup, device))
         process = context.Process(target=start, args=(theirs, packed), name=f"medsaliency-worker-{number}", daemon=True)
         with _deaf():
@@ -178,6 +178,9 @@ def _receive(pipe: Connection, worker: Worker, tasks: queue.SimpleQueue[tuple[Ta
             task = pipe.recv()
         except (EOFError, OSError):
             os._exit(1)  # the study's process is gone: nobody waits for what this one does
+        except Exception as error:  # noqa: BLE001  # raised in the thread that works
+            tasks.put(error)
+            return
         try:
             tasks.put((task, worker.read(task)))
         except Exception as error:  # noqa: BLE001  # raised in the thread that works

@@ -24,6 +24,7 @@ from medsaliency.study.engines.actor import Actor, versions
 from medsaliency.study.engines.processes import Refused
 from medsaliency.study.engines.room import Node, Share, share
 from medsaliency.study.engines.waiting import Waiting
+from medsaliency.study.usage import cores
 from medsaliency.study.work import Setup, Task
 from medsaliency.types import MedsaliencyError
 
@@ -168,7 +169,6 @@ class Ray:
             _join(self.address)
             self._joined = True
             return
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         place = tempfile.gettempdir()
         self._folder = tempfile.TemporaryDirectory(
             prefix="medsaliency-ray-",
@@ -179,7 +179,7 @@ class Ray:
             _connect(
                 self._folder.name,
                 address="local",
-                num_cpus=max(cores, self.limit or 0),
+                num_cpus=max(cores(), self.limit or 0),
                 include_dashboard=False,
                 _node_ip_address="127.0.0.1",
                 _temp_dir=self._folder.name,
