@@ -31,6 +31,7 @@ LONGEST_KEY, LONGEST_VALUE = 250, 500
 """Characters that every version of MLflow's server takes."""
 MOST_METRICS, MOST_PARAMS = 1000, 100
 """In one call."""
+KEPT = "the study's folder is whole: mend this and give --mlflow again"
 LONGEST_ERROR = 600
 """Characters: a server may answer with a page."""
 NO_TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
@@ -43,7 +44,7 @@ def check_server(uri: str) -> None:
     Raises:
         MedsaliencyError: If not.
     """
-    with _one_line(uri):
+    with _one_line(uri, "nothing was started: mend this, or leave --mlflow out"):
         _client(uri).search_experiments(max_results=1)
 
 
@@ -68,7 +69,7 @@ def log_study(store: Store, uri: str, experiment: str) -> str:
     Raises:
         MedsaliencyError: If MLflow is not installed, or does not answer or accept. The run folder stays whole.
     """
-    with Log(store.path / LOG) as log, _one_line(uri):
+    with Log(store.path / LOG) as log, _one_line(uri, KEPT):
         run_id = _log(store, _client(uri), experiment, log.run)
         log.event("mlflow", run_id=run_id)
     return run_id
@@ -202,8 +203,8 @@ def _artifacts(client: Any, run_id: str, store: Store, config: Mapping[str, Any]
 
 
 @contextmanager
-def _one_line(uri: str) -> Iterator[None]:
-    """What MLflow raises as one line, without the password that a URI may hold."""
+def _one_line(uri: str, then: str) -> Iterator[None]:
+    """What MLflow raises as one line that ends with what ``then`` says, without the password that a URI may hold."""
     errors = optional("mlflow.exceptions", EXTRA, "--mlflow")
     try:
         yield
@@ -211,6 +212,5 @@ def _one_line(uri: str) -> Iterator[None]:
         shown = re.sub(r"//[^/@]*@", "//", uri)
         text = " ".join(str(error).replace(uri, shown).split())
         raise MedsaliencyError(
-            f"{shown}: the study is not in MLflow ({text[:LONGEST_ERROR]}); its folder is whole: mend this and give "
-            "--mlflow again"
+            f"{shown}: expected an MLflow server that takes the study, got an error ({text[:LONGEST_ERROR]}); {then}"
         ) from error
